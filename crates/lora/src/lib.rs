@@ -1,0 +1,1 @@
+//! Low-rank adapters on any linear layer of vit-models.

@@ -1,0 +1,1 @@
+//! Masked auto-encoder pre-training of vision transformers on candle.

@@ -1,0 +1,1 @@
+//! Streaming, mergeable classification metrics that say why a value is undefined.

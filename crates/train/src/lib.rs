@@ -1,0 +1,1 @@
+//! Optimisers, schedules, exact resume and gradient audits for training on candle.

@@ -1,0 +1,1 @@
+//! Differentiable tensor operators for vision transformers on candle.

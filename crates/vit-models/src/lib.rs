@@ -1,0 +1,1 @@
+//! Vision transformers on candle: configuration, weights of every file family, load reports.
