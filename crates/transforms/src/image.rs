@@ -93,4 +93,92 @@ impl Image {
     pub fn into_pixels(self) -> Pixels {
         self.pixels
     }
+
+    /// `"u8 640x480x3"` (kind, width, height, channels), for messages.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        format!("{} {}x{}x{}", self.pixels.kind(), self.width, self.height, self.channels)
+    }
+
+    /// The picture with real values: integers divided by their full scale (255 or 65535), as
+    /// torchvision's `ToTensor`; real values stay as they are.
+    #[must_use]
+    pub fn to_f32(&self) -> Self {
+        let values = match &self.pixels {
+            Pixels::U8(values) => values.iter().map(|&v| unit_u8(v)).collect(),
+            Pixels::U16(values) => values.iter().map(|&v| unit_u16(v)).collect(),
+            Pixels::F32(values) => values.clone(),
+        };
+        Self { pixels: Pixels::F32(values), ..*self }
+    }
+
+    /// The picture with 8-bit values: 16-bit values divided by 257 and rounded, real values
+    /// clamped to 0..=1, multiplied by 255 and rounded (half up; not-a-number gives 0).
+    #[must_use]
+    pub fn to_u8(&self) -> Self {
+        let values = match &self.pixels {
+            Pixels::U8(values) => values.clone(),
+            Pixels::U16(values) => {
+                values.iter().map(|&v| ((u32::from(v) + 128) / 257) as u8).collect()
+            }
+            // `as` clamps to 0..=255 and maps not-a-number to 0.
+            Pixels::F32(values) => values.iter().map(|&v| (v * 255.0 + 0.5) as u8).collect(),
+        };
+        Self { pixels: Pixels::U8(values), ..*self }
+    }
+
+    /// Writes the picture plane by plane (index `(c * height + y) * width + x`), integers divided
+    /// by their full scale (255 or 65535).
+    ///
+    /// # Errors
+    /// [`Error::Buffer`] when `out` does not hold exactly channels × height × width values.
+    pub fn write_chw(&self, out: &mut [f32]) -> Result<()> {
+        if out.len() != self.pixels.len() {
+            return Err(Error::Buffer { expected: self.pixels.len(), got: out.len() });
+        }
+        match &self.pixels {
+            Pixels::U8(values) => write_planes(values, self.channels, out, unit_u8),
+            Pixels::U16(values) => write_planes(values, self.channels, out, unit_u16),
+            Pixels::F32(values) => write_planes(values, self.channels, out, |v| v),
+        }
+        Ok(())
+    }
 }
+
+/// 8-bit value as part of full scale.
+pub(crate) fn unit_u8(value: u8) -> f32 {
+    f32::from(value) / 255.0
+}
+
+/// 16-bit value as part of full scale.
+pub(crate) fn unit_u16(value: u16) -> f32 {
+    f32::from(value) / 65535.0
+}
+
+fn write_planes<T: Copy>(
+    values: &[T],
+    channels: usize,
+    out: &mut [f32],
+    convert: impl Fn(T) -> f32,
+) {
+    let plane = (values.len() / channels.max(1)).max(1);
+    for (channel, plane) in out.chunks_exact_mut(plane).enumerate() {
+        for (slot, pixel) in plane.iter_mut().zip(values.chunks_exact(channels)) {
+            if let Some(&value) = pixel.get(channel) {
+                *slot = convert(value);
+            }
+        }
+    }
+}
+
+/// Applies one expression to the values of whichever kind they are; the kind stays the same.
+macro_rules! map_pixels {
+    ($pixels:expr, $values:ident => $result:expr) => {
+        match $pixels {
+            $crate::Pixels::U8($values) => $crate::Pixels::U8($result),
+            $crate::Pixels::U16($values) => $crate::Pixels::U16($result),
+            $crate::Pixels::F32($values) => $crate::Pixels::F32($result),
+        }
+    };
+}
+pub(crate) use map_pixels;

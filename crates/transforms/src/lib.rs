@@ -1,10 +1,29 @@
 #![doc = include_str!("../README.md")]
 
+mod color;
+mod crop;
+mod decode;
 mod error;
+mod flip;
 mod image;
+mod jpeg;
+mod parameters;
+mod pipeline;
+mod presets;
+mod resample;
+mod resize;
+mod rotate;
 
+pub use color::{IMAGENET_MEAN, IMAGENET_STD, Normalize, ToGrey, ToRgb};
+pub use crop::{CenterCrop, RandomResizedCrop};
+pub use decode::{DecodeLimits, decode_bytes, decode_file, encode_png};
 pub use error::{Error, Result};
+pub use flip::{HorizontalFlip, VerticalFlip};
 pub use image::{Image, Pixels};
+pub use pipeline::{Pipeline, Step};
+pub use resample::Filter;
+pub use resize::{Resize, ResizeSize};
+pub use rotate::RandomRotation;
 
 use vit_random::Stream;
 

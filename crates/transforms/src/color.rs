@@ -1,0 +1,154 @@
+//! Channels and value ranges.
+
+use serde::{Deserialize, Serialize};
+use vit_random::Stream;
+
+use crate::image::{map_pixels, unit_u8, unit_u16};
+use crate::{Error, Image, Pixels, Result, Transform};
+
+/// Mean of ImageNet's red, green and blue on the scale 0 to 1.
+pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+
+/// Standard deviation of ImageNet's red, green and blue on the scale 0 to 1.
+pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
+
+/// Makes a grey picture RGB by repeating its values; an RGB picture stays as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToRgb;
+
+impl Transform for ToRgb {
+    fn apply(&self, image: Image, _rng: &mut Stream) -> Result<Image> {
+        if image.channels() != 1 {
+            return Ok(image);
+        }
+        let pixels = map_pixels!(image.pixels(), values => {
+            values.iter().flat_map(|&value| [value; 3]).collect()
+        });
+        Image::new(image.width(), image.height(), 3, pixels)
+    }
+}
+
+/// Makes an RGB picture grey; a grey picture stays as it is.
+///
+/// Integers: `(19595 R + 38470 G + 7471 B + 32768) >> 16`, the luma of ITU-R BT.601 as Pillow's
+/// `convert("L")` computes it. Real values: the same weights without rounding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToGrey;
+
+impl Transform for ToGrey {
+    fn apply(&self, image: Image, _rng: &mut Stream) -> Result<Image> {
+        if image.channels() != 3 {
+            return Ok(image);
+        }
+        let pixels = match image.pixels() {
+            Pixels::U8(values) => Pixels::U8(luma(values, |[r, g, b]| {
+                luma_integer(r.into(), g.into(), b.into()) as u8
+            })),
+            Pixels::U16(values) => Pixels::U16(luma(values, |[r, g, b]| {
+                luma_integer(r.into(), g.into(), b.into()) as u16
+            })),
+            Pixels::F32(values) => Pixels::F32(luma(values, |[r, g, b]: [f32; 3]| {
+                (19595.0 * r + 38470.0 * g + 7471.0 * b) / 65536.0
+            })),
+        };
+        Image::new(image.width(), image.height(), 1, pixels)
+    }
+}
+
+fn luma<T: Copy>(values: &[T], weigh: impl Fn([T; 3]) -> T) -> Vec<T> {
+    let (pixels, _) = values.as_chunks::<3>();
+    pixels.iter().map(|&pixel| weigh(pixel)).collect()
+}
+
+/// The weights add up to 65536, so that 16-bit values just fit.
+fn luma_integer(r: u32, g: u32, b: u32) -> u32 {
+    (19595 * r + 38470 * g + 7471 * b + 0x8000) >> 16
+}
+
+/// `(x - mean) / std` per channel; integers are divided by their full scale (255 or 65535) first.
+/// The result has real values.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Normalize {
+    /// Mean on the scale 0 to 1: one per channel, or one for all.
+    pub mean: Vec<f32>,
+    /// Standard deviation on the scale 0 to 1: as many as means, none zero.
+    pub std: Vec<f32>,
+}
+
+impl Normalize {
+    /// Checks the parameters.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] when the two lists are not of the same length of 1 or 3, a mean is
+    /// not finite, or a standard deviation is not finite and positive.
+    pub fn validate(&self) -> Result<()> {
+        let fail = |reason| Err(Error::Parameter { transform: "Normalize", reason });
+        if self.mean.len() != self.std.len() || !matches!(self.mean.len(), 1 | 3) {
+            return fail(format!(
+                "{} mean(s) and {} std(s), both must be 1 or both 3",
+                self.mean.len(),
+                self.std.len()
+            ));
+        }
+        if let Some(mean) = self.mean.iter().find(|mean| !mean.is_finite()) {
+            return fail(format!("a mean is {mean}, it must be finite"));
+        }
+        if let Some(std) = self.std.iter().find(|std| !(std.is_finite() && **std > 0.0)) {
+            return fail(format!("a std is {std}, it must be finite and more than 0"));
+        }
+        Ok(())
+    }
+
+    /// Mean and standard deviation of each channel.
+    fn per_channel(&self, image: &Image) -> Result<Vec<(f32, f32)>> {
+        self.validate()?;
+        let pairs: Vec<_> = self.mean.iter().copied().zip(self.std.iter().copied()).collect();
+        match *pairs.as_slice() {
+            [pair] => Ok(vec![pair; image.channels()]),
+            _ if pairs.len() == image.channels() => Ok(pairs),
+            _ => Err(Error::Kind {
+                transform: "Normalize",
+                expected: format!("a picture of {} channels", pairs.len()),
+                got: image.describe(),
+            }),
+        }
+    }
+}
+
+impl Transform for Normalize {
+    fn apply(&self, image: Image, _rng: &mut Stream) -> Result<Image> {
+        let channels = self.per_channel(&image)?;
+        let values = match image.pixels() {
+            Pixels::U8(values) => normalize_u8(values, &channels),
+            Pixels::U16(values) => normalize(values, &channels, unit_u16),
+            Pixels::F32(values) => normalize(values, &channels, |value| value),
+        };
+        Image::new(image.width(), image.height(), image.channels(), Pixels::F32(values))
+    }
+}
+
+fn normalize<T: Copy>(
+    values: &[T],
+    channels: &[(f32, f32)],
+    convert: impl Fn(T) -> f32,
+) -> Vec<f32> {
+    let mut out = Vec::with_capacity(values.len());
+    for pixel in values.chunks_exact(channels.len()) {
+        out.extend(pixel.iter().zip(channels).map(|(&v, (mean, std))| (convert(v) - mean) / std));
+    }
+    out
+}
+
+/// 256 results per channel are looked up: two divisions per value would take several times longer.
+fn normalize_u8(values: &[u8], channels: &[(f32, f32)]) -> Vec<f32> {
+    let table = |&(mean, std): &(f32, f32)| -> [f32; 256] {
+        std::array::from_fn(|value| (unit_u8(value as u8) - mean) / std)
+    };
+    let tables: Vec<[f32; 256]> = channels.iter().map(table).collect();
+    let mut out = Vec::with_capacity(values.len());
+    for pixel in values.chunks_exact(tables.len()) {
+        out.extend(pixel.iter().zip(&tables).map(|(&value, table)| table[usize::from(value)]));
+    }
+    out
+}

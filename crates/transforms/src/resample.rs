@@ -1,0 +1,239 @@
+//! Separable resampling with the arithmetic of Pillow's `Image.resize`.
+//!
+//! Every output pixel is a weighted sum over a window of input pixels, along the rows first and
+//! then along the columns. When shrinking, the filter is widened by the scale (antialiasing).
+
+use std::f64::consts::PI;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Image, Pixels, Result};
+
+/// How a picture is resampled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Filter {
+    /// The input pixel under the centre of the output pixel; no antialiasing.
+    Nearest,
+    /// Triangle, support 1.
+    Bilinear,
+    /// Cubic convolution with a = −0.5 (Keys 1981), support 2.
+    Bicubic,
+    /// Windowed sinc, support 3.
+    Lanczos,
+}
+
+impl Filter {
+    /// Half the width of the filter in pixels of the coarser of the two pictures.
+    fn support(self) -> f64 {
+        match self {
+            Self::Nearest => 0.5,
+            Self::Bilinear => 1.0,
+            Self::Bicubic => 2.0,
+            Self::Lanczos => 3.0,
+        }
+    }
+
+    fn weight(self, x: f64) -> f64 {
+        let distance = x.abs();
+        match self {
+            Self::Nearest => f64::from(u8::from(distance <= 0.5)),
+            Self::Bilinear => (1.0 - distance).max(0.0),
+            Self::Bicubic => cubic(distance),
+            Self::Lanczos if (-3.0..3.0).contains(&x) => sinc(x) * sinc(x / 3.0),
+            Self::Lanczos => 0.0,
+        }
+    }
+}
+
+fn cubic(x: f64) -> f64 {
+    const A: f64 = -0.5;
+    if x < 1.0 {
+        ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0
+    } else if x < 2.0 {
+        (((x - 5.0) * x + 8.0) * x - 4.0) * A
+    } else {
+        0.0
+    }
+}
+
+fn sinc(x: f64) -> f64 {
+    if x == 0.0 { 1.0 } else { (x * PI).sin() / (x * PI) }
+}
+
+/// The window and the weights of one output position along one axis.
+struct Tap<W> {
+    start: usize,
+    weights: Vec<W>,
+}
+
+/// Weights of every output position, each set adding up to 1.
+fn taps(input: usize, output: usize, filter: Filter) -> Vec<Tap<f64>> {
+    let scale = input as f64 / output as f64;
+    let widening = scale.max(1.0);
+    let support = filter.support() * widening;
+    let inverse = 1.0 / widening;
+    let tap = |position: usize| {
+        let center = (position as f64 + 0.5) * scale;
+        // The conversions cut off below zero.
+        let start = (center - support + 0.5) as usize;
+        let end = ((center + support + 0.5) as usize).min(input);
+        let mut weights: Vec<f64> =
+            (start..end).map(|x| filter.weight((x as f64 - center + 0.5) * inverse)).collect();
+        let sum: f64 = weights.iter().sum();
+        if sum != 0.0 {
+            weights.iter_mut().for_each(|weight| *weight /= sum);
+        }
+        Tap { start, weights }
+    };
+    (0..output).map(tap).collect()
+}
+
+/// Fraction bits of the integer weights: 8 bits of value and 2 bits of overshoot remain of 32.
+const PRECISION: u32 = 22;
+
+/// Weights in fixed point, rounded half away from zero.
+fn fixed_taps(input: usize, output: usize, filter: Filter) -> Vec<Tap<i32>> {
+    let fixed = |weight: f64| (weight * f64::from(1 << PRECISION) + 0.5f64.copysign(weight)) as i32;
+    taps(input, output, filter)
+        .into_iter()
+        .map(|tap| Tap { start: tap.start, weights: tap.weights.into_iter().map(fixed).collect() })
+        .collect()
+}
+
+/// Resamples to `width` × `height` with a filter other than [`Filter::Nearest`].
+pub(crate) fn resample(
+    image: &Image,
+    width: usize,
+    height: usize,
+    filter: Filter,
+) -> Result<Image> {
+    let pixels = match image.pixels() {
+        Pixels::U8(values) => Pixels::U8(resample_u8(image, values, width, height, filter)),
+        Pixels::U16(values) => {
+            let values: Vec<f32> = values.iter().map(|&value| f32::from(value)).collect();
+            let result = resample_f32(image, &values, width, height, filter);
+            // `as` clamps to 0..=65535.
+            Pixels::U16(result.into_iter().map(|value| (value + 0.5) as u16).collect())
+        }
+        Pixels::F32(values) => Pixels::F32(resample_f32(image, values, width, height, filter)),
+    };
+    Image::new(width, height, image.channels(), pixels)
+}
+
+fn resample_u8(
+    image: &Image,
+    values: &[u8],
+    width: usize,
+    height: usize,
+    filter: Filter,
+) -> Vec<u8> {
+    let channels = image.channels();
+    let rows = if width == image.width() {
+        values.to_vec()
+    } else {
+        let taps = fixed_taps(image.width(), width, filter);
+        if channels == 1 {
+            rows_u8::<1>(values, image.width(), &taps)
+        } else {
+            rows_u8::<3>(values, image.width(), &taps)
+        }
+    };
+    if height == image.height() {
+        return rows;
+    }
+    columns_u8(&rows, width * channels, &fixed_taps(image.height(), height, filter))
+}
+
+/// Accumulators begin with half a unit, so that the shift rounds.
+const HALF: i32 = 1 << (PRECISION - 1);
+
+fn round_u8(sum: i32) -> u8 {
+    (sum >> PRECISION).clamp(0, 255) as u8
+}
+
+/// Pass along the rows. Sums wrap rather than overflow: with the filters above they cannot, but a
+/// debug build would pay for the check.
+fn rows_u8<const C: usize>(values: &[u8], width: usize, taps: &[Tap<i32>]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(values.len() / width * taps.len());
+    for row in values.chunks_exact(width * C) {
+        let (row, _) = row.as_chunks::<C>();
+        for tap in taps {
+            let mut sums = [HALF; C];
+            let window = row.get(tap.start..).unwrap_or_default();
+            for (pixel, &weight) in window.iter().zip(&tap.weights) {
+                for (sum, &value) in sums.iter_mut().zip(pixel) {
+                    *sum = sum.wrapping_add(i32::from(value).wrapping_mul(weight));
+                }
+            }
+            out.extend(sums.map(round_u8));
+        }
+    }
+    out
+}
+
+/// Pass along the columns, a whole row of accumulators at a time.
+fn columns_u8(values: &[u8], row: usize, taps: &[Tap<i32>]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(row * taps.len());
+    let mut sums = vec![HALF; row];
+    for tap in taps {
+        sums.fill(HALF);
+        let window = values.chunks_exact(row).skip(tap.start);
+        for (line, &weight) in window.zip(&tap.weights) {
+            for (sum, &value) in sums.iter_mut().zip(line) {
+                *sum = sum.wrapping_add(i32::from(value).wrapping_mul(weight));
+            }
+        }
+        out.extend(sums.iter().map(|&sum| round_u8(sum)));
+    }
+    out
+}
+
+fn resample_f32(
+    image: &Image,
+    values: &[f32],
+    width: usize,
+    height: usize,
+    filter: Filter,
+) -> Vec<f32> {
+    let channels = image.channels();
+    let rows = if width == image.width() {
+        values.to_vec()
+    } else {
+        rows_f32(values, image.width(), channels, &taps(image.width(), width, filter))
+    };
+    if height == image.height() {
+        return rows;
+    }
+    columns_f32(&rows, width * channels, &taps(image.height(), height, filter))
+}
+
+fn rows_f32(values: &[f32], width: usize, channels: usize, taps: &[Tap<f64>]) -> Vec<f32> {
+    let mut out = Vec::with_capacity(values.len() / width * taps.len());
+    for row in values.chunks_exact(width * channels) {
+        for tap in taps {
+            for channel in 0..channels {
+                let line = row.iter().skip(tap.start * channels + channel).step_by(channels);
+                let sum: f64 = line.zip(&tap.weights).map(|(&v, &w)| f64::from(v) * w).sum();
+                out.push(sum as f32);
+            }
+        }
+    }
+    out
+}
+
+fn columns_f32(values: &[f32], row: usize, taps: &[Tap<f64>]) -> Vec<f32> {
+    let mut out = Vec::with_capacity(row * taps.len());
+    let mut sums = vec![0f64; row];
+    for tap in taps {
+        sums.fill(0.0);
+        for (line, &weight) in values.chunks_exact(row).skip(tap.start).zip(&tap.weights) {
+            for (sum, &value) in sums.iter_mut().zip(line) {
+                *sum += f64::from(value) * weight;
+            }
+        }
+        out.extend(sums.iter().map(|&sum| sum as f32));
+    }
+    out
+}

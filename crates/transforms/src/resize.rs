@@ -1,0 +1,131 @@
+//! The resize step.
+
+use serde::{Deserialize, Serialize};
+use vit_random::Stream;
+
+use crate::image::map_pixels;
+use crate::parameters::{check_output, check_side};
+use crate::resample::resample;
+use crate::{Filter, Image, Result, Transform};
+
+/// The size a picture is brought to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResizeSize {
+    /// The shorter side becomes this long, the longer one `size * long / short`, cut off to whole
+    /// pixels (torchvision's `Resize(int)`).
+    ShorterSide(usize),
+    /// Both sides are given; the aspect may change.
+    Exact {
+        /// Height in pixels.
+        height: usize,
+        /// Width in pixels.
+        width: usize,
+    },
+}
+
+/// Resamples the whole picture.
+///
+/// 8-bit pictures come out with exactly the values of Pillow's `Image.resize`; 16-bit and real
+/// ones are computed in floating point with the same weights and rounded once at the end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resize {
+    /// Size of the result.
+    pub size: ResizeSize,
+    /// How values are combined.
+    pub filter: Filter,
+}
+
+impl Resize {
+    /// Checks the parameters.
+    ///
+    /// # Errors
+    /// [`crate::Error::Parameter`] when a side is 0 or above 65536.
+    pub fn validate(&self) -> Result<()> {
+        match self.size {
+            ResizeSize::ShorterSide(side) => check_side("Resize", "shorter_side", side),
+            ResizeSize::Exact { height, width } => {
+                check_side("Resize", "height", height)?;
+                check_side("Resize", "width", width)
+            }
+        }
+    }
+
+    /// Width and height of the result.
+    fn target(&self, image: &Image) -> (usize, usize) {
+        let (width, height) = (image.width(), image.height());
+        match self.size {
+            ResizeSize::Exact { height, width } => (width, height),
+            ResizeSize::ShorterSide(side) => {
+                let longer = |long: usize, short: usize| side.saturating_mul(long) / short;
+                if width <= height {
+                    (side, longer(height, width))
+                } else {
+                    (longer(width, height), side)
+                }
+            }
+        }
+    }
+}
+
+impl Transform for Resize {
+    fn apply(&self, image: Image, _rng: &mut Stream) -> Result<Image> {
+        self.validate()?;
+        let (width, height) = self.target(&image);
+        resize_exact("Resize", image, width, height, self.filter)
+    }
+}
+
+/// Resizes on behalf of `transform`, which is named in errors.
+pub(crate) fn resize_exact(
+    transform: &'static str,
+    image: Image,
+    width: usize,
+    height: usize,
+    filter: Filter,
+) -> Result<Image> {
+    if (width, height) == (image.width(), image.height()) {
+        return Ok(image);
+    }
+    check_output(transform, width, height, image.channels())?;
+    // Between the two passes the picture has the new width and the old height.
+    check_output(transform, width, image.height(), image.channels())?;
+    match filter {
+        Filter::Nearest => nearest(&image, width, height),
+        _ => resample(&image, width, height, filter),
+    }
+}
+
+fn nearest(image: &Image, width: usize, height: usize) -> Result<Image> {
+    let channels = image.channels();
+    let columns = nearest_positions(image.width(), width);
+    let rows = nearest_positions(image.height(), height);
+    let pixels = map_pixels!(image.pixels(), values => {
+        let mut out = Vec::with_capacity(width * height * channels);
+        for &y in &rows {
+            let row = values.chunks_exact(image.width() * channels).nth(y).unwrap_or_default();
+            for &x in &columns {
+                let pixel = row.get(x * channels..(x + 1) * channels).unwrap_or_default();
+                out.extend_from_slice(pixel);
+            }
+        }
+        out
+    });
+    Image::new(width, height, channels, pixels)
+}
+
+/// The input position under the centre of each output position.
+///
+/// The centre is stepped by repeated addition, as Pillow does: a product would fall on the other
+/// side of a pixel's edge now and then.
+fn nearest_positions(input: usize, output: usize) -> Vec<usize> {
+    let scale = input as f64 / output as f64;
+    let mut center = scale * 0.5;
+    let mut positions = Vec::with_capacity(output);
+    for _ in 0..output {
+        positions.push((center as usize).min(input - 1));
+        center += scale;
+    }
+    positions
+}
