@@ -165,7 +165,7 @@ pub(crate) struct Region {
 }
 
 /// Cuts out a region that lies within the picture.
-fn crop(image: Image, region: Region) -> Result<Image> {
+pub(crate) fn crop(image: Image, region: Region) -> Result<Image> {
     let Region { left, top, width, height } = region;
     if (width, height) == (image.width(), image.height()) {
         return Ok(image);

@@ -8,6 +8,8 @@ mod flip;
 mod image;
 mod jpeg;
 mod parameters;
+#[cfg(test)]
+mod pillow_tests;
 mod pipeline;
 mod presets;
 mod resample;

@@ -1,7 +1,7 @@
 //! Separable resampling with the arithmetic of Pillow's `Image.resize`.
 //!
-//! Every output pixel is a weighted sum over a window of input pixels, along the rows first and
-//! then along the columns. When shrinking, the filter is widened by the scale (antialiasing).
+//! Every output pixel is a weighted sum over a window of input pixels, along the rows and then
+//! along the columns. When shrinking, the filter is widened by the scale (antialiasing).
 
 use std::f64::consts::PI;
 
@@ -109,41 +109,63 @@ pub(crate) fn resample(
     height: usize,
     filter: Filter,
 ) -> Result<Image> {
+    let to = (width, height);
     let pixels = match image.pixels() {
-        Pixels::U8(values) => Pixels::U8(resample_u8(image, values, width, height, filter)),
+        Pixels::U8(values) => Pixels::U8(resample_u8(image, values, to, filter)),
         Pixels::U16(values) => {
             let values: Vec<f32> = values.iter().map(|&value| f32::from(value)).collect();
-            let result = resample_f32(image, &values, width, height, filter);
+            let result = resample_f32(image, &values, to, filter);
             // `as` clamps to 0..=65535.
             Pixels::U16(result.into_iter().map(|value| (value + 0.5) as u16).collect())
         }
-        Pixels::F32(values) => Pixels::F32(resample_f32(image, values, width, height, filter)),
+        Pixels::F32(values) => Pixels::F32(resample_f32(image, values, to, filter)),
     };
     Image::new(width, height, image.channels(), pixels)
 }
 
-fn resample_u8(
-    image: &Image,
-    values: &[u8],
-    width: usize,
-    height: usize,
-    filter: Filter,
-) -> Vec<u8> {
+/// Whether the columns are resampled before the rows. It is a matter of speed that shows in the
+/// rounding of 8-bit pictures.
+///
+/// Pillow 13 does so where the height shrinks by more than twice what the width does; before, it
+/// always took the rows first. (Measured with 13.0 and 11.3 on 3916 random pairs of sizes.)
+fn columns_first(from: (usize, usize), to: (usize, usize)) -> bool {
+    let (width, height) = (from.0.saturating_sub(to.0), from.1.saturating_sub(to.1));
+    height > 2 * width
+}
+
+/// Runs the two passes in their order; a side that stays has none.
+///
+/// `rows` gets the values, `columns` the values and the width in pixels they have at that point.
+fn passes<T>(
+    values: &[T],
+    from: (usize, usize),
+    to: (usize, usize),
+    rows: impl Fn(&[T]) -> Vec<T>,
+    columns: impl Fn(&[T], usize) -> Vec<T>,
+) -> Vec<T> {
+    match (from.0 != to.0, from.1 != to.1) {
+        (true, true) if columns_first(from, to) => rows(&columns(values, from.0)),
+        (true, true) => columns(&rows(values), to.0),
+        (false, _) => columns(values, from.0),
+        (true, false) => rows(values),
+    }
+}
+
+fn resample_u8(image: &Image, values: &[u8], to: (usize, usize), filter: Filter) -> Vec<u8> {
+    let from = (image.width(), image.height());
     let channels = image.channels();
-    let rows = if width == image.width() {
-        values.to_vec()
-    } else {
-        let taps = fixed_taps(image.width(), width, filter);
+    let rows = |values: &[u8]| {
+        let taps = fixed_taps(from.0, to.0, filter);
         if channels == 1 {
-            rows_u8::<1>(values, image.width(), &taps)
+            rows_u8::<1>(values, from.0, &taps)
         } else {
-            rows_u8::<3>(values, image.width(), &taps)
+            rows_u8::<3>(values, from.0, &taps)
         }
     };
-    if height == image.height() {
-        return rows;
-    }
-    columns_u8(&rows, width * channels, &fixed_taps(image.height(), height, filter))
+    let columns = |values: &[u8], width: usize| {
+        columns_u8(values, width * channels, &fixed_taps(from.1, to.1, filter))
+    };
+    passes(values, from, to, rows, columns)
 }
 
 /// Accumulators begin with half a unit, so that the shift rounds.
@@ -190,23 +212,14 @@ fn columns_u8(values: &[u8], row: usize, taps: &[Tap<i32>]) -> Vec<u8> {
     out
 }
 
-fn resample_f32(
-    image: &Image,
-    values: &[f32],
-    width: usize,
-    height: usize,
-    filter: Filter,
-) -> Vec<f32> {
+fn resample_f32(image: &Image, values: &[f32], to: (usize, usize), filter: Filter) -> Vec<f32> {
+    let from = (image.width(), image.height());
     let channels = image.channels();
-    let rows = if width == image.width() {
-        values.to_vec()
-    } else {
-        rows_f32(values, image.width(), channels, &taps(image.width(), width, filter))
+    let rows = |values: &[f32]| rows_f32(values, from.0, channels, &taps(from.0, to.0, filter));
+    let columns = |values: &[f32], width: usize| {
+        columns_f32(values, width * channels, &taps(from.1, to.1, filter))
     };
-    if height == image.height() {
-        return rows;
-    }
-    columns_f32(&rows, width * channels, &taps(image.height(), height, filter))
+    passes(values, from, to, rows, columns)
 }
 
 fn rows_f32(values: &[f32], width: usize, channels: usize, taps: &[Tap<f64>]) -> Vec<f32> {

@@ -89,7 +89,8 @@ pub(crate) fn resize_exact(
         return Ok(image);
     }
     check_output(transform, width, height, image.channels())?;
-    // Between the two passes the picture has the new width and the old height.
+    // Between the two passes the picture has the new width and the old height. (Where the columns
+    // go first they become fewer.)
     check_output(transform, width, image.height(), image.channels())?;
     match filter {
         Filter::Nearest => nearest(&image, width, height),
