@@ -1,0 +1,151 @@
+use candle_core::Tensor;
+use candle_nn::VarBuilder;
+
+use crate::{Context, InitScheme, LayerNorm, Linear, ParamInit, ParamSpec, Result, VitConfig};
+
+/// The numbers a transformer block is made from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BlockConfig {
+    /// Width of the tokens.
+    pub dim: usize,
+    /// Attention heads; divides `dim`.
+    pub num_heads: usize,
+    /// Width of the MLP's hidden layer.
+    pub hidden_dim: usize,
+    /// Whether the fused projection has a bias.
+    pub qkv_bias: bool,
+    /// Added to the variance in layer norms.
+    pub layer_norm_eps: f64,
+    /// Probability that a sample skips a branch in training.
+    pub drop_path: f64,
+    /// Which first values weights get.
+    pub init: InitScheme,
+}
+
+impl VitConfig {
+    /// Configuration of block `index`.
+    #[must_use]
+    pub fn block(&self, index: usize) -> BlockConfig {
+        BlockConfig {
+            dim: self.embed_dim,
+            num_heads: self.num_heads,
+            hidden_dim: self.hidden_dim(),
+            qkv_bias: self.qkv_bias,
+            layer_norm_eps: self.layer_norm_eps,
+            drop_path: self.drop_path_rate(index),
+            init: self.init,
+        }
+    }
+}
+
+impl InitScheme {
+    /// First values of a `[out, in]` matrix.
+    #[must_use]
+    pub fn matrix(self, in_dim: usize, out_dim: usize) -> ParamInit {
+        match self {
+            Self::Mae => ParamInit::xavier_uniform(in_dim, out_dim),
+            // The reference cuts at ±2, a hundred standard deviations: a plain normal, without the
+            // stray −2.0 that its inverse-CDF sampling lets through.
+            Self::Timm => ParamInit::Normal(0.02),
+        }
+    }
+}
+
+/// A pre-norm transformer block:
+/// `x + attn(norm1(x))`, then `x + mlp(norm2(x))`, each branch with drop path.
+#[derive(Debug, Clone)]
+pub struct Block {
+    norm1: LayerNorm,
+    qkv: Linear,
+    proj: Linear,
+    norm2: LayerNorm,
+    fc1: Linear,
+    fc2: Linear,
+    config: BlockConfig,
+    name: String,
+}
+
+impl Block {
+    /// Parameters of a block under `name`, in the order of the reference's state dictionary.
+    #[must_use]
+    pub fn specs(name: &str, config: &BlockConfig) -> Vec<ParamSpec> {
+        let BlockConfig { dim, hidden_dim, qkv_bias, init, .. } = *config;
+        let linear = |part: &str, in_dim, out_dim, bias| {
+            Linear::specs(
+                &format!("{name}.{part}"),
+                in_dim,
+                out_dim,
+                bias,
+                init.matrix(in_dim, out_dim),
+            )
+        };
+        [
+            LayerNorm::specs(&format!("{name}.norm1"), dim),
+            linear("attn.qkv", dim, 3 * dim, qkv_bias),
+            linear("attn.proj", dim, dim, true),
+            LayerNorm::specs(&format!("{name}.norm2"), dim),
+            linear("mlp.fc1", dim, hidden_dim, true),
+            linear("mlp.fc2", hidden_dim, dim, true),
+        ]
+        .concat()
+    }
+
+    /// Reads a block; `vb` stands at `name`.
+    ///
+    /// # Errors
+    /// When a parameter is missing or has another shape.
+    pub fn new(name: &str, config: &BlockConfig, vb: &VarBuilder) -> Result<Self> {
+        let BlockConfig { dim, hidden_dim, qkv_bias, layer_norm_eps: eps, .. } = *config;
+        Ok(Self {
+            norm1: LayerNorm::new(dim, eps, &vb.pp("norm1"))?,
+            qkv: Linear::new(dim, 3 * dim, qkv_bias, &vb.pp("attn.qkv"))?,
+            proj: Linear::new(dim, dim, true, &vb.pp("attn.proj"))?,
+            norm2: LayerNorm::new(dim, eps, &vb.pp("norm2"))?,
+            fc1: Linear::new(dim, hidden_dim, true, &vb.pp("mlp.fc1"))?,
+            fc2: Linear::new(hidden_dim, dim, true, &vb.pp("mlp.fc2"))?,
+            config: *config,
+            name: name.to_string(),
+        })
+    }
+
+    /// `[B, N, dim]` to `[B, N, dim]`.
+    ///
+    /// # Errors
+    /// When shapes do not fit, or the context does not belong to the batch.
+    pub fn forward(&self, x: &Tensor, ctx: &Context) -> Result<Tensor> {
+        let qkv = self.qkv.forward(&self.norm1.forward(x)?, ctx)?;
+        let mixed = vit_kernels::attention(&qkv, self.config.num_heads)?;
+        let branch = self.proj.forward(&mixed, ctx)?;
+        let x = (x + self.drop_path(branch, "attn", ctx)?)?;
+        let hidden = vit_kernels::gelu(&self.fc1.forward(&self.norm2.forward(&x)?, ctx)?)?;
+        let branch = self.fc2.forward(&hidden, ctx)?;
+        Ok((&x + self.drop_path(branch, "mlp", ctx)?)?)
+    }
+
+    fn drop_path(&self, branch: Tensor, part: &str, ctx: &Context) -> Result<Tensor> {
+        ctx.drop_path(branch, self.config.drop_path, &format!("drop_path/{}.{part}", self.name))
+    }
+
+    /// The linear layers with their full names, for attaching adapters.
+    pub fn linears_mut(&mut self) -> Vec<(String, &mut Linear)> {
+        let name = &self.name;
+        vec![
+            (format!("{name}.attn.qkv"), &mut self.qkv),
+            (format!("{name}.attn.proj"), &mut self.proj),
+            (format!("{name}.mlp.fc1"), &mut self.fc1),
+            (format!("{name}.mlp.fc2"), &mut self.fc2),
+        ]
+    }
+}
+
+/// Reads a row of blocks `prefix.0`, `prefix.1`, ….
+pub(crate) fn read_blocks(
+    prefix: &str,
+    configs: impl Iterator<Item = BlockConfig>,
+    vb: &VarBuilder,
+) -> Result<Vec<Block>> {
+    configs
+        .enumerate()
+        .map(|(i, config)| Block::new(&format!("{prefix}.{i}"), &config, &vb.pp(prefix).pp(i)))
+        .collect()
+}
