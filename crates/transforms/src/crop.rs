@@ -181,3 +181,72 @@ pub(crate) fn crop(image: Image, region: Region) -> Result<Image> {
     });
     Image::new(width, height, channels, pixels)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use vit_random::Streams;
+
+    fn transform(scale: (f64, f64), ratio: (f64, f64)) -> RandomResizedCrop {
+        RandomResizedCrop { size: 8, scale, ratio, filter: Filter::Bicubic }
+    }
+
+    proptest! {
+        #[test]
+        fn the_crop_lies_within_the_picture(
+            sides in (1..3000usize, 1..3000usize),
+            scale in (0.001..1f64, 0.001..1f64),
+            ratio in (0.001..1000f64, 0.001..1000f64),
+            seed: u64,
+        ) {
+            let sorted = |(a, b): (f64, f64)| (a.min(b), a.max(b));
+            let transform = transform(sorted(scale), sorted(ratio));
+            transform.validate().unwrap();
+            let region = transform.draw(sides.0, sides.1, &mut Streams::new(seed).stream("", 0, 0));
+            prop_assert!(region.width >= 1 && region.left + region.width <= sides.0);
+            prop_assert!(region.height >= 1 && region.top + region.height <= sides.1);
+        }
+    }
+
+    fn draws(count: u64, transform: &RandomResizedCrop, side: usize) -> Vec<Region> {
+        let streams = Streams::new(5);
+        (0..count).map(|i| transform.draw(side, side, &mut streams.stream("crop", 0, i))).collect()
+    }
+
+    /// On a large square the area is nearly U(0.2, 1), but large areas of long shape do not fit
+    /// and are drawn again. The means are those of a simulation of the rule with NumPy
+    /// (2 million draws): area `AREA`, ln(aspect) 0, centre in the middle.
+    #[test]
+    fn crops_are_distributed_as_torchvisions() {
+        const AREA: f64 = 0.5389;
+        let (count, side) = (40_000, 1000);
+        let regions = draws(count, &transform((0.2, 1.0), (3.0 / 4.0, 4.0 / 3.0)), side);
+        let mean =
+            |value: &dyn Fn(&Region) -> f64| regions.iter().map(value).sum::<f64>() / count as f64;
+        let area = mean(&|r| (r.width * r.height) as f64 / (side * side) as f64);
+        assert!((area - AREA).abs() < 0.004, "area {area}");
+        let aspect = mean(&|r| (r.width as f64 / r.height as f64).ln());
+        assert!(aspect.abs() < 0.004, "ln(aspect) {aspect}");
+        let x = mean(&|r| r.left as f64 + r.width as f64 / 2.0);
+        let y = mean(&|r| r.top as f64 + r.height as f64 / 2.0);
+        assert!((x - 500.0).abs() < 3.0 && (y - 500.0).abs() < 3.0, "centre {x} {y}");
+    }
+
+    /// A strip in which no crop of the asked shape and area has room.
+    #[test]
+    fn the_fallback_is_central_and_within_the_ratio() {
+        let transform = transform((0.9, 1.0), (0.75, 4.0 / 3.0));
+        let mut stream = Streams::new(0).stream("", 0, 0);
+        let wide = transform.draw(1000, 90, &mut stream);
+        assert_eq!(wide, Region { left: 440, top: 0, width: 120, height: 90 });
+        let tall = transform.draw(90, 1000, &mut stream);
+        assert_eq!(tall, Region { left: 0, top: 440, width: 90, height: 120 });
+    }
+
+    #[test]
+    fn halves_go_to_the_even_number() {
+        let halves: Vec<usize> = (0..10).map(half_to_even).collect();
+        assert_eq!(halves, [0, 0, 1, 2, 2, 2, 3, 4, 4, 4]);
+    }
+}

@@ -99,21 +99,32 @@ pub(crate) fn resize_exact(
 }
 
 fn nearest(image: &Image, width: usize, height: usize) -> Result<Image> {
-    let channels = image.channels();
     let columns = nearest_positions(image.width(), width);
     let rows = nearest_positions(image.height(), height);
     let pixels = map_pixels!(image.pixels(), values => {
-        let mut out = Vec::with_capacity(width * height * channels);
-        for &y in &rows {
-            let row = values.chunks_exact(image.width() * channels).nth(y).unwrap_or_default();
-            for &x in &columns {
-                let pixel = row.get(x * channels..(x + 1) * channels).unwrap_or_default();
-                out.extend_from_slice(pixel);
-            }
+        if image.channels() == 1 {
+            pick::<_, 1>(values, image.width(), &columns, &rows)
+        } else {
+            pick::<_, 3>(values, image.width(), &columns, &rows)
         }
-        out
     });
-    Image::new(width, height, channels, pixels)
+    Image::new(width, height, image.channels(), pixels)
+}
+
+/// The pixels at these columns and rows of a picture of `C` channels.
+fn pick<T: Copy, const C: usize>(
+    values: &[T],
+    width: usize,
+    columns: &[usize],
+    rows: &[usize],
+) -> Vec<T> {
+    let (pixels, _) = values.as_chunks::<C>();
+    let mut out: Vec<[T; C]> = Vec::with_capacity(columns.len() * rows.len());
+    for &y in rows {
+        let row = pixels.get(y * width..).unwrap_or_default();
+        out.extend(columns.iter().filter_map(|&x| row.get(x)));
+    }
+    out.into_flattened()
 }
 
 /// The input position under the centre of each output position.
