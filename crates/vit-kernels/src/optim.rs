@@ -39,7 +39,7 @@ impl AdamWStep {
 /// elsewhere candle's own operators do it.
 ///
 /// # Errors
-/// When shapes, devices or data types do not agree.
+/// When shapes, devices or data types do not agree; nothing has changed then.
 pub fn adamw_step(
     parameter: &Var,
     first: &Var,
@@ -47,6 +47,22 @@ pub fn adamw_step(
     grad: &Tensor,
     step: &AdamWStep,
 ) -> Result<()> {
+    for (what, other) in
+        [("first moment", &**first), ("second moment", &**second), ("gradient", grad)]
+    {
+        let agree = other.shape() == parameter.shape()
+            && other.dtype() == parameter.dtype()
+            && other.device().same_device(parameter.device());
+        if !agree {
+            candle_core::bail!(
+                "adamw: the parameter is {:?} {:?}, the {what} {:?} {:?}",
+                parameter.dims(),
+                parameter.dtype(),
+                other.dims(),
+                other.dtype()
+            );
+        }
+    }
     let fused = parameter.device().is_cpu() && parameter.dtype() == candle_core::DType::F32;
     if fused {
         let grad = grad.contiguous()?;
@@ -76,9 +92,11 @@ impl InplaceOp2 for FirstMoment {
     }
 
     fn cpu_fwd(&self, m: &mut CpuStorage, ml: &Layout, g: &CpuStorage, gl: &Layout) -> Result<()> {
-        let (beta, scale) = (self.0.betas.0 as f32, self.0.grad_scale as f32);
+        let (beta, scale) = (self.0.betas.0, self.0.grad_scale as f32);
+        // The complement in f64: near 1 it has few digits left in f32.
+        let (beta, rest) = (beta as f32, (1. - beta) as f32);
         zip_mut(values_mut(m, ml)?, values(g, gl)?, |m, g| {
-            *m = beta * *m + (1. - beta) * (g * scale);
+            *m = beta * *m + rest * (g * scale);
         })
     }
 }
@@ -89,10 +107,11 @@ impl InplaceOp2 for SecondMoment {
     }
 
     fn cpu_fwd(&self, v: &mut CpuStorage, vl: &Layout, g: &CpuStorage, gl: &Layout) -> Result<()> {
-        let (beta, scale) = (self.0.betas.1 as f32, self.0.grad_scale as f32);
+        let (beta, scale) = (self.0.betas.1, self.0.grad_scale as f32);
+        let (beta, rest) = (beta as f32, (1. - beta) as f32);
         zip_mut(values_mut(v, vl)?, values(g, gl)?, |v, g| {
             let g = g * scale;
-            *v = beta * *v + (1. - beta) * (g * g);
+            *v = beta * *v + rest * (g * g);
         })
     }
 }

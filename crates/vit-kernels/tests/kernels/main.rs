@@ -1,0 +1,9 @@
+//! The kernels against their formulas, against finite differences and against candle's own.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failing test stops by panicking")]
+
+mod adamw;
+mod gradients;
+mod guard;
+mod patches;
+mod support;
+mod values;
