@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 /// What can go wrong reading a data set.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -17,6 +19,159 @@ pub enum Error {
         id: String,
         /// Why.
         source: vit_transforms::Error,
+    },
+    /// A file or folder could not be read.
+    #[error("cannot read {path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file is not a (whole) npz archive.
+    #[error("{path} is not a readable npz archive: {reason}")]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// An array of an npz archive is missing or not what it must be.
+    #[error("{path}: array '{array}': {reason}")]
+    Array {
+        /// The archive.
+        path: PathBuf,
+        /// Name of the array without `.npy`.
+        array: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A label is not one of those that exist.
+    #[error("{place}: label '{value}' is not one of {expected}")]
+    Label {
+        /// File and row or sample.
+        place: String,
+        /// What stands there.
+        value: String,
+        /// What may stand there.
+        expected: String,
+    },
+    /// A folder holds no picture.
+    #[error("{path} holds no {what}")]
+    Empty {
+        /// The folder or file.
+        path: PathBuf,
+        /// What was looked for.
+        what: &'static str,
+    },
+    /// A folder is not laid out as one class per folder.
+    #[error("{path}: {reason}")]
+    Layout {
+        /// The folder.
+        path: PathBuf,
+        /// What is unexpected, and what to do about it.
+        reason: String,
+    },
+    /// A class that the list of classes does not have: usually one that only the validation has.
+    #[error(
+        "{place}: class '{class}' is not among the {} known ones ({})",
+        known.len(), known.join(", ")
+    )]
+    UnknownClass {
+        /// Folder, or file and row.
+        place: String,
+        /// The class.
+        class: String,
+        /// The classes there are.
+        known: Vec<String>,
+    },
+    /// A row of a table cannot be used.
+    #[error("{path}, line {line}: {reason}")]
+    Row {
+        /// The table.
+        path: PathBuf,
+        /// Line, counted from 1 with the header.
+        line: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A table has no such column.
+    #[error("{path} has no column '{column}'; it has {}", available.join(", "))]
+    Column {
+        /// The table.
+        path: PathBuf,
+        /// The column asked for.
+        column: String,
+        /// The columns there are.
+        available: Vec<String>,
+    },
+    /// Files that a table names are not there.
+    #[error("{path} names {count} file(s) that do not exist; the first, in line {line}, is {first}")]
+    MissingFiles {
+        /// The table.
+        path: PathBuf,
+        /// How many.
+        count: usize,
+        /// Line of the first.
+        line: u64,
+        /// The first.
+        first: PathBuf,
+    },
+    /// Parts that must not share a patient do.
+    #[error(
+        "group '{group}' is in part {first} and in part {second}: a patient must be in one part only"
+    )]
+    SharedGroup {
+        /// The patient.
+        group: String,
+        /// First part that has it, counted from 0.
+        first: usize,
+        /// Another part that has it.
+        second: usize,
+    },
+    /// Groups cannot be divided as asked.
+    #[error("cannot split {groups} group(s) into {parts} parts: {reason}")]
+    Split {
+        /// Number of groups.
+        groups: usize,
+        /// Number of parts.
+        parts: usize,
+        /// Why.
+        reason: String,
+    },
+    /// An option makes no sense.
+    #[error("{option}: {reason}")]
+    Config {
+        /// Which option, with its type.
+        option: &'static str,
+        /// Its value and what is allowed.
+        reason: String,
+    },
+    /// Pictures of one batch differ in size.
+    #[error(
+        "sample '{id}' is {got:?} (channels, height, width) but the first of its batch is {expected:?}: the pipeline must bring all pictures to one size and kind"
+    )]
+    BatchShape {
+        /// The sample that does not fit.
+        id: String,
+        /// Channels, height and width of the first sample of the batch.
+        expected: [usize; 3],
+        /// Channels, height and width of this one.
+        got: [usize; 3],
+    },
+    /// Code of a data set or transform panicked.
+    #[error("reading sample '{id}' panicked: {message}")]
+    Panic {
+        /// The sample.
+        id: String,
+        /// What the panic said.
+        message: String,
+    },
+    /// Worker threads could not be started or ended before their time.
+    #[error("loader threads: {reason}")]
+    Threads {
+        /// Why.
+        reason: String,
     },
 }
 

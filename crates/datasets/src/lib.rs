@@ -1,10 +1,29 @@
 #![doc = include_str!("../README.md")]
 
+mod describe;
 mod error;
+mod folder;
+mod loader;
+mod medmnist;
+mod memory;
+mod npz;
+mod phantom;
 mod sample;
+mod split;
+mod subset;
+mod table;
 
+pub use describe::{ClassCount, Description, describe};
 pub use error::{Error, Result};
+pub use folder::{GroupRule, ImageFolder, ImageFolderOptions};
+pub use loader::{Batch, EpochIter, Loader, LoaderConfig};
+pub use medmnist::{MedMnist, Split};
+pub use memory::InMemory;
+pub use phantom::{Phantom, PhantomConfig, PhantomFinding, PhantomKind, PhantomTask};
 pub use sample::{Record, Sample, Target, Task};
+pub use split::{check_group_disjoint, check_parts_disjoint, split_by_group};
+pub use subset::Subset;
+pub use table::{CsvFilter, CsvLabels, CsvOptions, CsvTable};
 
 /// A collection of pictures with labels.
 ///

@@ -1,0 +1,236 @@
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use vit_transforms::{Image, Pixels};
+
+use crate::npz::{Array, Npz};
+use crate::{Dataset, Error, Record, Result, Sample, Target, Task};
+
+/// Classes beyond this number are taken for a damaged file (`MedMNIST` has 14 at most).
+const MAX_CLASSES: i64 = 10_000;
+
+/// Part of a data set that comes divided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    /// For fitting.
+    Train,
+    /// For choosing between models.
+    Val,
+    /// For the final number.
+    Test,
+}
+
+impl Split {
+    /// All three.
+    pub const ALL: [Self; 3] = [Self::Train, Self::Val, Self::Test];
+
+    /// `"train"`, `"val"` or `"test"`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Val => "val",
+            Self::Test => "test",
+        }
+    }
+}
+
+impl std::fmt::Display for Split {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One split of a 2-D [MedMNIST](https://medmnist.com) data set (`name.npz` or `name_224.npz`).
+///
+/// The file has no patients, so every picture is its own group: splits and intervals by group
+/// treat the pictures as independent, which for some of these sets they are not.
+///
+/// All pictures of the split are held in memory (47 MB for 60 000 pictures of 28 × 28).
+#[derive(Debug, Clone)]
+pub struct MedMnist {
+    split: Split,
+    task: Task,
+    width: usize,
+    height: usize,
+    channels: usize,
+    pixels: Vec<u8>,
+    targets: Vec<Target>,
+}
+
+impl MedMnist {
+    /// Reads one split. The classes are those of all three splits, so that their numbers agree.
+    ///
+    /// Labels of shape (N,) or (N, 1) are class numbers, those of shape (N, L) are findings.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Archive`] when the file cannot be opened or is not an npz,
+    /// [`Error::Array`] when an array is missing, truncated, of the wrong shape or element type, or
+    /// pictures and labels differ in number, [`Error::Label`] when a label is out of range and
+    /// [`Error::Empty`] when the split has no pictures.
+    pub fn open(path: &Path, split: Split) -> Result<Self> {
+        let mut npz = Npz::open(path)?;
+        let labels = Split::ALL
+            .into_iter()
+            .map(|split| Labels::read(&mut npz, path, split))
+            .collect::<Result<Vec<_>>>()?;
+        let task = task_of(path, &labels)?;
+        let Some(own) = labels.into_iter().find(|labels| labels.split == split) else {
+            return Err(Error::Empty { path: path.into(), what: "labels" });
+        };
+
+        let name = format!("{split}_images");
+        let fail = |reason| Error::Array { path: path.into(), array: name.clone(), reason };
+        let (shape, pixels) = npz.array(&name)?.into_u8().map_err(fail)?;
+        let (count, height, width, channels) = picture_shape(&shape).map_err(fail)?;
+        if count == 0 {
+            return Err(Error::Empty { path: path.into(), what: "pictures in this split" });
+        }
+        if count != own.count {
+            return Err(fail(format!("{count} pictures but {} labels", own.count)));
+        }
+        let targets = own.targets();
+        Ok(Self { split, task, width, height, channels, pixels, targets })
+    }
+
+    /// The split that was opened.
+    #[must_use]
+    pub fn split(&self) -> Split {
+        self.split
+    }
+}
+
+impl Dataset for MedMnist {
+    fn len(&self) -> usize {
+        self.targets.len()
+    }
+
+    fn task(&self) -> &Task {
+        &self.task
+    }
+
+    fn record(&self, index: usize) -> Result<Record> {
+        let target = self.targets.get(index).ok_or(Error::Index { index, len: self.len() })?;
+        let id = format!("{}/{index:05}", self.split);
+        Ok(Record { group: id.clone(), id, target: target.clone() })
+    }
+
+    fn get(&self, index: usize) -> Result<Sample> {
+        let record = self.record(index)?;
+        let size = self.width * self.height * self.channels;
+        let pixels = self
+            .pixels
+            .get(index * size..(index + 1) * size)
+            .ok_or(Error::Index { index, len: self.len() })?;
+        let image =
+            Image::new(self.width, self.height, self.channels, Pixels::U8(pixels.to_vec()))
+                .map_err(|source| Error::Transform { id: record.id.clone(), source })?;
+        Ok(Sample { record, image })
+    }
+}
+
+/// Count, height, width, channels.
+fn picture_shape(
+    shape: &[usize],
+) -> std::result::Result<(usize, usize, usize, usize), String> {
+    match *shape {
+        [n, height, width] if height > 0 && width > 0 => Ok((n, height, width, 1)),
+        [n, height, width, 3] if height > 0 && width > 0 => Ok((n, height, width, 3)),
+        _ => Err(format!("shape {shape:?} is neither N x H x W nor N x H x W x 3")),
+    }
+}
+
+/// The labels of one split: `count` rows of `columns` integers.
+struct Labels {
+    split: Split,
+    array: Array,
+    count: usize,
+    columns: usize,
+}
+
+impl Labels {
+    fn read(npz: &mut Npz, path: &Path, split: Split) -> Result<Self> {
+        let name = format!("{split}_labels");
+        let array = npz.array(&name)?;
+        let (count, columns) = match *array.shape.as_slice() {
+            [count] => (count, 1),
+            [count, columns] if columns > 0 => (count, columns),
+            _ => {
+                let reason = format!("shape {:?} is neither (N,) nor (N, L)", array.shape);
+                return Err(Error::Array { path: path.into(), array: name, reason });
+            }
+        };
+        Ok(Self { split, array, count, columns })
+    }
+
+    /// The largest label, after checking that all are from 0 to below `limit`.
+    fn check(&self, path: &Path, limit: i64) -> Result<i64> {
+        let mut largest = 0;
+        for (position, value) in self.array.integers().enumerate() {
+            if !(0..limit).contains(&value) {
+                let row = position / self.columns;
+                return Err(Error::Label {
+                    place: format!("{}, {}_labels, row {row}", path.display(), self.split),
+                    value: value.to_string(),
+                    expected: format!("0 to {}", limit - 1),
+                });
+            }
+            largest = largest.max(value);
+        }
+        Ok(largest)
+    }
+
+    /// Call only after [`Labels::check`].
+    fn targets(&self) -> Vec<Target> {
+        let values: Vec<i64> = self.array.integers().collect();
+        if self.columns == 1 {
+            return values.into_iter().map(|v| Target::Class(v as usize)).collect();
+        }
+        let row = |row: &[i64]| Target::Labels(row.iter().map(|&v| Some(v as f32)).collect());
+        values.chunks_exact(self.columns).map(row).collect()
+    }
+}
+
+/// Checks the labels of all splits and names what they mean.
+fn task_of(path: &Path, labels: &[Labels]) -> Result<Task> {
+    let columns = labels.first().map_or(1, |first| first.columns);
+    if let Some(odd) = labels.iter().find(|labels| labels.columns != columns) {
+        return Err(Error::Array {
+            path: path.into(),
+            array: format!("{}_labels", odd.split),
+            reason: format!("{} labels per picture, but {columns} in train", odd.columns),
+        });
+    }
+    if columns > 1 {
+        for labels in labels {
+            labels.check(path, 2)?;
+        }
+        return Ok(Task::MultiLabel { findings: numbers(columns) });
+    }
+    let known = known_classes(path);
+    let limit = known.map_or(MAX_CLASSES, |names| names.len() as i64);
+    let mut largest = 0;
+    for labels in labels {
+        largest = largest.max(labels.check(path, limit)?);
+    }
+    let classes = match known {
+        Some(names) => names.iter().map(ToString::to_string).collect(),
+        None => numbers(largest as usize + 1),
+    };
+    Ok(Task::SingleLabel { classes })
+}
+
+fn numbers(count: usize) -> Vec<String> {
+    (0..count).map(|number| number.to_string()).collect()
+}
+
+/// Names of the classes, as in `medmnist/info.py`, by the file's name without its size.
+fn known_classes(path: &Path) -> Option<&'static [&'static str]> {
+    let stem = path.file_stem()?.to_str()?.to_ascii_lowercase();
+    match stem.split('_').next()? {
+        "pneumoniamnist" => Some(&["normal", "pneumonia"]),
+        "breastmnist" => Some(&["malignant", "normal, benign"]),
+        _ => None,
+    }
+}

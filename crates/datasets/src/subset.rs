@@ -1,0 +1,52 @@
+use std::sync::Arc;
+
+use crate::{Dataset, Error, Record, Result, Sample, Task};
+
+/// Some samples of a data set, in an order of their own.
+#[derive(Clone)]
+pub struct Subset {
+    dataset: Arc<dyn Dataset>,
+    indices: Vec<usize>,
+}
+
+impl Subset {
+    /// The samples with these indices; an index may occur more than once.
+    ///
+    /// # Errors
+    /// [`Error::Index`] when an index is not in the data set.
+    pub fn new(dataset: Arc<dyn Dataset>, indices: Vec<usize>) -> Result<Self> {
+        let len = dataset.len();
+        match indices.iter().find(|&&index| index >= len) {
+            Some(&index) => Err(Error::Index { index, len }),
+            None => Ok(Self { dataset, indices }),
+        }
+    }
+
+    /// The indices in the whole data set.
+    #[must_use]
+    pub fn indices(&self) -> &[usize] {
+        &self.indices
+    }
+
+    fn inner(&self, index: usize) -> Result<usize> {
+        self.indices.get(index).copied().ok_or(Error::Index { index, len: self.indices.len() })
+    }
+}
+
+impl Dataset for Subset {
+    fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    fn task(&self) -> &Task {
+        self.dataset.task()
+    }
+
+    fn record(&self, index: usize) -> Result<Record> {
+        self.dataset.record(self.inner(index)?)
+    }
+
+    fn get(&self, index: usize) -> Result<Sample> {
+        self.dataset.get(self.inner(index)?)
+    }
+}
