@@ -1,1 +1,35 @@
-//! What the tests share.
+//! What the tests that cross crates share.
+
+use std::path::PathBuf;
+
+/// The workspace's root.
+#[must_use]
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// A file of the data that are not part of the project: below `variable`, or else below
+/// `../shared/{fallback}` beside the checkout. `None`, with a message, where it is absent;
+/// `VITALIGHT_REQUIRE_DATA=1`, which CI sets, makes absence a failure.
+///
+/// # Panics
+/// When the file is absent and data are required.
+#[must_use]
+pub fn shared_file(variable: &str, fallback: &str, file: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os(variable).map(PathBuf::from);
+    let folder = folder.unwrap_or_else(|| root().join("../shared").join(fallback));
+    let path = folder.join(file);
+    if path.exists() {
+        return Some(path);
+    }
+    let message = format!("skipped: {} is absent; set {variable} to its folder", path.display());
+    #[allow(clippy::panic)] // a test helper: failing is its purpose
+    if std::env::var_os("VITALIGHT_REQUIRE_DATA").is_some_and(|value| value == "1") {
+        panic!("{message}");
+    }
+    #[allow(clippy::print_stderr)] // the test runner's user must see why
+    {
+        eprintln!("{message}");
+    }
+    None
+}

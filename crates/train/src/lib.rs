@@ -1,1 +1,31 @@
-//! Optimisers, schedules, exact resume and gradient audits for training on candle.
+#![doc = include_str!("../README.md")]
+
+mod audit;
+mod batch;
+mod comm;
+mod error;
+mod groups;
+mod log;
+mod losses;
+mod observer;
+mod optimizer;
+mod schedule;
+mod state;
+mod supervised;
+mod task;
+mod trainer;
+
+pub use audit::{AuditReport, audit_gradients};
+pub use batch::TensorBatch;
+pub use comm::{Communicator, Solo};
+pub use error::{Error, Result};
+pub use groups::{ParamGroup, layer_decay_groups, pretrain_groups};
+pub use log::LOG_FILE;
+pub use losses::{bce_with_logits, cross_entropy};
+pub use observer::{EpochInfo, Observer, Silent, SkipInfo, StepInfo};
+pub use optimizer::{AdamW, AdamWConfig, Gradients, Optimizer, global_norm};
+pub use schedule::{Schedule, scaled_lr};
+pub use state::{CHECKPOINT_FILE, TrainState};
+pub use supervised::{Labels, Supervised};
+pub use task::{Evaluation, Selection, Task};
+pub use trainer::{BEST_FILE, MODEL_FILE, Summary, Trainer, TrainerConfig};

@@ -26,7 +26,8 @@ pub struct Linear {
 
 impl Linear {
     /// Parameters under `name`: `weight` `[out, in]` and, if any, `bias` `[out]`, which is zero.
-    pub(crate) fn specs(
+    #[must_use]
+    pub fn specs(
         name: &str,
         in_dim: usize,
         out_dim: usize,
@@ -89,7 +90,9 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    pub(crate) fn specs(name: &str, dim: usize) -> Vec<ParamSpec> {
+    /// Parameters under `name`: `weight` `[dim]`, one, and `bias` `[dim]`, zero.
+    #[must_use]
+    pub fn specs(name: &str, dim: usize) -> Vec<ParamSpec> {
         vec![
             ParamSpec::new(format!("{name}.weight"), &[dim], ParamInit::Constant(1.)),
             ParamSpec::new(format!("{name}.bias"), &[dim], ParamInit::Constant(0.)),

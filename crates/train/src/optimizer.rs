@@ -1,0 +1,161 @@
+use std::collections::BTreeMap;
+
+use candle_core::{Tensor, Var};
+use vit_kernels::{AdamWStep, adamw_step};
+
+use crate::{Error, ParamGroup, Result};
+
+/// Gradients by parameter name.
+pub type Gradients = BTreeMap<String, Tensor>;
+
+/// Changes parameters by their gradients.
+pub trait Optimizer {
+    /// The parameters and their groups.
+    fn groups(&self) -> &[ParamGroup];
+
+    /// One update. `lr` is the schedule's rate, before each group's scale; `grad_scale` multiplies
+    /// every gradient (clipping, mean over micro-batches).
+    ///
+    /// # Errors
+    /// When a parameter of a group has no gradient.
+    fn step(&mut self, grads: &Gradients, lr: f64, grad_scale: f64) -> Result<()>;
+
+    /// Number of updates so far.
+    fn steps(&self) -> u64;
+
+    /// The optimiser's memory as named tensors, for a checkpoint.
+    fn state(&self) -> BTreeMap<String, Tensor>;
+
+    /// Takes the memory back, exactly.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when a tensor is missing or of another shape.
+    fn load_state(&mut self, state: &BTreeMap<String, Tensor>, steps: u64) -> Result<()>;
+}
+
+/// Settings of [`AdamW`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamWConfig {
+    /// Decay rates of the moments: (0.9, 0.95) in pre-training, (0.9, 0.999) in fine-tuning.
+    pub betas: (f64, f64),
+    /// Added to the root of the second moment.
+    pub eps: f64,
+}
+
+impl AdamWConfig {
+    /// MAE's pre-training: betas 0.9 and 0.95.
+    #[must_use]
+    pub fn pretrain() -> Self {
+        Self { betas: (0.9, 0.95), eps: 1e-8 }
+    }
+
+    /// Fine-tuning: betas 0.9 and 0.999.
+    #[must_use]
+    pub fn finetune() -> Self {
+        Self { betas: (0.9, 0.999), eps: 1e-8 }
+    }
+}
+
+/// AdamW (Loshchilov and Hutter, arXiv 1711.05101) over parameter groups, with its memory in the
+/// open.
+pub struct AdamW {
+    config: AdamWConfig,
+    groups: Vec<ParamGroup>,
+    moments: BTreeMap<String, Moments>,
+    steps: u64,
+}
+
+struct Moments {
+    first: Var,
+    second: Var,
+}
+
+impl AdamW {
+    /// An optimiser without memory yet.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when there is nothing to optimise.
+    pub fn new(groups: Vec<ParamGroup>, config: AdamWConfig) -> Result<Self> {
+        let mut moments = BTreeMap::new();
+        for (name, var) in groups.iter().flat_map(|group| &group.params) {
+            let zeros = || Var::from_tensor(&var.zeros_like()?);
+            moments.insert(name.clone(), Moments { first: zeros()?, second: zeros()? });
+        }
+        if moments.is_empty() {
+            return Err(Error::Config("no parameter is trainable".to_string()));
+        }
+        Ok(Self { config, groups, moments, steps: 0 })
+    }
+}
+
+impl Optimizer for AdamW {
+    fn groups(&self) -> &[ParamGroup] {
+        &self.groups
+    }
+
+    fn step(&mut self, grads: &Gradients, lr: f64, grad_scale: f64) -> Result<()> {
+        self.steps += 1;
+        for group in &self.groups {
+            let step = AdamWStep {
+                lr: lr * group.lr_scale,
+                betas: self.config.betas,
+                eps: self.config.eps,
+                weight_decay: group.weight_decay,
+                step: self.steps,
+                grad_scale,
+            };
+            for (name, var) in &group.params {
+                let (Some(grad), Some(moments)) = (grads.get(name), self.moments.get(name)) else {
+                    return Err(Error::Config(format!("parameter '{name}' has no gradient")));
+                };
+                adamw_step(var, &moments.first, &moments.second, grad, &step)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    fn state(&self) -> BTreeMap<String, Tensor> {
+        let named = |(name, moments): (&String, &Moments)| {
+            [
+                (format!("first.{name}"), moments.first.as_detached_tensor()),
+                (format!("second.{name}"), moments.second.as_detached_tensor()),
+            ]
+        };
+        self.moments.iter().flat_map(named).collect()
+    }
+
+    fn load_state(&mut self, state: &BTreeMap<String, Tensor>, steps: u64) -> Result<()> {
+        for (name, moments) in &self.moments {
+            for (part, var) in [("first", &moments.first), ("second", &moments.second)] {
+                let key = format!("{part}.{name}");
+                let saved = state.get(&key).filter(|saved| saved.shape() == var.shape());
+                let Some(saved) = saved else {
+                    return Err(Error::Config(format!(
+                        "the optimiser's memory '{key}' is missing or of another shape"
+                    )));
+                };
+                var.set(&saved.contiguous()?)?;
+            }
+        }
+        self.steps = steps;
+        Ok(())
+    }
+}
+
+/// The L2 norm over all gradients together.
+///
+/// # Errors
+/// Whatever candle reports.
+pub fn global_norm(grads: &Gradients) -> Result<f64> {
+    let mut sum = 0.;
+    for grad in grads.values() {
+        let grad = grad.flatten_all()?;
+        let squares = grad.sqr()?.sum_all()?.to_dtype(candle_core::DType::F64)?;
+        sum += squares.to_scalar::<f64>()?;
+    }
+    Ok(sum.sqrt())
+}

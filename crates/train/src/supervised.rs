@@ -1,0 +1,162 @@
+use candle_core::{DType, Tensor};
+use vit_metrics::{Metric, MultiLabel, Report, SingleLabel};
+use vit_models::{Classifier, Context};
+
+use crate::{Error, Evaluation, Result, Task, TensorBatch, bce_with_logits, cross_entropy};
+
+/// What the labels of a supervised task are.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Labels {
+    /// One class of several: softmax and cross entropy.
+    Single {
+        /// Class names.
+        classes: Vec<String>,
+        /// Label smoothing, 0 for none.
+        smoothing: f64,
+        /// One weight per class, or none.
+        class_weights: Option<Vec<f32>>,
+    },
+    /// Any number of findings, some unknown: sigmoid and binary cross entropy.
+    Multi {
+        /// Names of the findings.
+        findings: Vec<String>,
+    },
+}
+
+impl Labels {
+    /// Names of the model's outputs.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        match self {
+            Self::Single { classes, .. } => classes,
+            Self::Multi { findings } => findings,
+        }
+    }
+}
+
+/// Learning labels from pictures.
+pub struct Supervised<M> {
+    train: M,
+    eval: M,
+    labels: Labels,
+    /// Parts of parameter names whose gradient starts at zero.
+    zero_gradients: Vec<String>,
+}
+
+impl<M: Classifier> Supervised<M> {
+    /// `train` is built from `ParamStore::var_builder`, `eval` from `ParamStore::frozen` of the
+    /// same store: one records gradients, the other does not, both see the same weights.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the head does not fit the labels.
+    pub fn new(train: M, eval: M, labels: Labels) -> Result<Self> {
+        let (outputs, names) = (train.num_classes(), labels.names().len());
+        if outputs != names || eval.num_classes() != names {
+            return Err(Error::Config(format!("a head of {outputs} outputs for {names} labels")));
+        }
+        Ok(Self { train, eval, labels, zero_gradients: Vec::new() })
+    }
+
+    /// Names containing one of `parts` may have a gradient of exactly zero before the first step.
+    #[must_use]
+    pub fn with_zero_gradients(mut self, parts: &[&str]) -> Self {
+        self.zero_gradients = parts.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// The model without recorded gradients.
+    #[must_use]
+    pub fn model(&self) -> &M {
+        &self.eval
+    }
+
+    /// Scores between 0 and 1: softmax over classes or a sigmoid per finding, `[B, K]` row-major.
+    ///
+    /// # Errors
+    /// When the pictures do not fit the model.
+    pub fn scores(&self, images: &Tensor) -> Result<Vec<f32>> {
+        self.probabilities(&self.eval.logits(images, &Context::eval())?)
+    }
+
+    fn probabilities(&self, logits: &Tensor) -> Result<Vec<f32>> {
+        let logits = logits.to_dtype(DType::F32)?;
+        let scores = match &self.labels {
+            Labels::Single { .. } => vit_kernels::softmax(&logits)?,
+            Labels::Multi { .. } => ((logits.neg()?.exp()? + 1.)?).recip()?,
+        };
+        Ok(scores.flatten_all()?.to_vec1()?)
+    }
+
+    fn loss_of(&self, logits: &Tensor, batch: &TensorBatch) -> Result<Tensor> {
+        Ok(match &self.labels {
+            Labels::Single { classes, smoothing, class_weights } => {
+                let targets = batch.classes(classes.len())?;
+                cross_entropy(logits, &targets, *smoothing, class_weights.as_deref())?
+            }
+            Labels::Multi { findings } => {
+                bce_with_logits(logits, &batch.findings(findings.len())?)?
+            }
+        })
+    }
+
+    fn collector(&self) -> Result<Collector> {
+        Ok(match &self.labels {
+            Labels::Single { classes, .. } => Collector::Single(SingleLabel::new(classes.clone())?),
+            Labels::Multi { findings } => Collector::Multi(MultiLabel::new(findings.clone())?),
+        })
+    }
+}
+
+impl<M: Classifier> Task for Supervised<M> {
+    fn loss(&self, batch: &TensorBatch, ctx: &Context) -> Result<Tensor> {
+        self.loss_of(&self.train.logits(&batch.images, ctx)?, batch)
+    }
+
+    fn evaluate(
+        &self,
+        batches: &mut dyn Iterator<Item = Result<TensorBatch>>,
+    ) -> Result<Evaluation> {
+        let mut collector = self.collector()?;
+        let (mut loss, mut samples) = (0f64, 0usize);
+        for batch in batches {
+            let batch = batch?;
+            let logits = self.eval.logits(&batch.images, &Context::eval())?;
+            let batch_loss = self.loss_of(&logits, &batch)?.to_dtype(DType::F64)?;
+            loss += batch_loss.to_scalar::<f64>()? * batch.len() as f64;
+            samples += batch.len();
+            collector.update(&self.probabilities(&logits)?, &batch, self.labels.names().len())?;
+        }
+        if samples == 0 {
+            return Err(Error::Config("there is nothing to evaluate on".to_string()));
+        }
+        let report = Some(collector.compute()?);
+        Ok(Evaluation { loss: loss / samples as f64, samples, report })
+    }
+
+    fn zero_gradient_allowed(&self, name: &str) -> bool {
+        self.zero_gradients.iter().any(|part| name.contains(part.as_str()))
+    }
+}
+
+enum Collector {
+    Single(SingleLabel),
+    Multi(MultiLabel),
+}
+
+impl Collector {
+    fn update(&mut self, scores: &[f32], batch: &TensorBatch, names: usize) -> Result<()> {
+        match self {
+            Self::Single(metric) => metric.update(scores, &batch.classes(names)?)?,
+            Self::Multi(metric) => metric.update(scores, &batch.findings(names)?)?,
+        }
+        Ok(())
+    }
+
+    fn compute(&self) -> Result<Report> {
+        Ok(match self {
+            Self::Single(metric) => metric.compute()?,
+            Self::Multi(metric) => metric.compute()?,
+        })
+    }
+}
