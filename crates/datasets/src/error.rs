@@ -106,7 +106,9 @@ pub enum Error {
         available: Vec<String>,
     },
     /// Files that a table names are not there.
-    #[error("{path} names {count} file(s) that do not exist; the first, in line {line}, is {first}")]
+    #[error(
+        "{path} names {count} file(s) that do not exist; the first, in line {line}, is {first}"
+    )]
     MissingFiles {
         /// The table.
         path: PathBuf,

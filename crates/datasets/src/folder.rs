@@ -129,10 +129,7 @@ impl Dataset for ImageFolder {
 
     fn record(&self, index: usize) -> Result<Record> {
         let len = self.len();
-        self.entries
-            .get(index)
-            .map(|(_, record)| record.clone())
-            .ok_or(Error::Index { index, len })
+        self.entries.get(index).map(|(_, record)| record.clone()).ok_or(Error::Index { index, len })
     }
 
     fn get(&self, index: usize) -> Result<Sample> {

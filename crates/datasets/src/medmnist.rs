@@ -123,17 +123,14 @@ impl Dataset for MedMnist {
             .pixels
             .get(index * size..(index + 1) * size)
             .ok_or(Error::Index { index, len: self.len() })?;
-        let image =
-            Image::new(self.width, self.height, self.channels, Pixels::U8(pixels.to_vec()))
-                .map_err(|source| Error::Transform { id: record.id.clone(), source })?;
+        let image = Image::new(self.width, self.height, self.channels, Pixels::U8(pixels.to_vec()))
+            .map_err(|source| Error::Transform { id: record.id.clone(), source })?;
         Ok(Sample { record, image })
     }
 }
 
 /// Count, height, width, channels.
-fn picture_shape(
-    shape: &[usize],
-) -> std::result::Result<(usize, usize, usize, usize), String> {
+fn picture_shape(shape: &[usize]) -> std::result::Result<(usize, usize, usize, usize), String> {
     match *shape {
         [n, height, width] if height > 0 && width > 0 => Ok((n, height, width, 1)),
         [n, height, width, 3] if height > 0 && width > 0 => Ok((n, height, width, 3)),

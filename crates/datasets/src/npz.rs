@@ -166,12 +166,13 @@ fn parse_header(text: &str) -> std::result::Result<(Vec<usize>, Kind), String> {
         .and_then(|rest| rest.split_once('\''))
         .map(|(descr, _)| descr)
         .ok_or_else(odd)?;
-    let kind =
-        Kind::parse(descr).ok_or_else(|| format!("elements are '{descr}', not integers"))?;
+    let kind = Kind::parse(descr).ok_or_else(|| format!("elements are '{descr}', not integers"))?;
     match after("fortran_order") {
         Some(rest) if rest.starts_with("False") => {}
         Some(rest) if rest.starts_with("True") => {
-            return Err("it is stored in Fortran order; save it with numpy.ascontiguousarray".into());
+            return Err(
+                "it is stored in Fortran order; save it with numpy.ascontiguousarray".into()
+            );
         }
         _ => return Err(odd()),
     }

@@ -36,9 +36,9 @@ pub fn split_by_group(
         fractions.iter().map(|&fraction| Part::new(fraction, groups.totals.len())).collect();
     for number in groups.order(seed) {
         let Some(group) = groups.list.get(number) else { continue };
-        let best = parts.iter_mut().min_by(|a, b| {
-            a.cost(group, &groups.totals).total_cmp(&b.cost(group, &groups.totals))
-        });
+        let best = parts
+            .iter_mut()
+            .min_by(|a, b| a.cost(group, &groups.totals).total_cmp(&b.cost(group, &groups.totals)));
         if let Some(part) = best {
             part.take(number, group);
         }
@@ -103,8 +103,7 @@ fn check_fractions(fractions: &[f64], groups: usize) -> Result<()> {
         return fail(format!("fraction {bad} is not positive"));
     }
     let sum: f64 = fractions.iter().sum();
-    // Written so that a sum that is not a number fails too.
-    if !((sum - 1.0).abs() <= 1e-6) {
+    if !sum.is_finite() || (sum - 1.0).abs() > 1e-6 {
         return fail(format!("the fractions sum to {sum}, not to 1"));
     }
     if groups < fractions.len() {

@@ -38,14 +38,7 @@ pub struct LoaderConfig {
 impl Default for LoaderConfig {
     /// 32 samples, 2 workers, 4 batches in flight, seed 0, not shuffled, nothing left out.
     fn default() -> Self {
-        Self {
-            batch_size: 32,
-            workers: 2,
-            prefetch: 4,
-            seed: 0,
-            shuffle: false,
-            drop_last: false,
-        }
+        Self { batch_size: 32, workers: 2, prefetch: 4, seed: 0, shuffle: false, drop_last: false }
     }
 }
 
@@ -130,14 +123,15 @@ impl Loader {
             end,
             worker: Worker::Caller(Builder::new(self.source.clone())),
         };
-        let threads = self.config.workers.min(self.config.prefetch).min(iter.len());
+        // No queue longer than the epoch, however large a number the configuration has.
+        let prefetch = self.config.prefetch.min(iter.len());
+        let threads = self.config.workers.min(prefetch);
         if threads > 0 {
-            let mut pool = Threads::start(&self.source, threads, self.config.prefetch);
-            let first = iter.next..end.min(iter.next.saturating_add(self.config.prefetch));
-            for number in first {
+            let mut pool = Threads::start(&self.source, threads, prefetch);
+            for number in iter.next..iter.next + prefetch {
                 pool.order(iter.plan.job(number));
             }
-            iter.worker = Worker::Threads { pool, prefetch: self.config.prefetch };
+            iter.worker = Worker::Threads { pool, prefetch };
         }
         iter
     }

@@ -1,10 +1,12 @@
 //! What can be found in a phantom.
 
+use std::f32::consts::TAU;
+
 use serde::{Deserialize, Serialize};
 use vit_random::Stream;
 
 use super::PhantomKind;
-use super::canvas::{Colour, View, bell, draw, smoothstep};
+use super::canvas::{Colour, View, bell, draw, length, smoothstep};
 
 /// Something to be seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -46,9 +48,20 @@ pub(super) struct Mark {
 
 enum Shape {
     /// `light`: how much one side is brighter than the other.
-    Disc { radius: f32, light: f32 },
-    Line { half: f32, bend: f32, width: f32 },
-    Texture { radius: f32, wave: f32, phase: [f32; 2] },
+    Disc {
+        radius: f32,
+        light: f32,
+    },
+    Line {
+        half: f32,
+        bend: f32,
+        width: f32,
+    },
+    Texture {
+        radius: f32,
+        wave: f32,
+        phase: [f32; 2],
+    },
 }
 
 impl Mark {
@@ -62,7 +75,7 @@ impl Mark {
         let angle = match (finding, kind) {
             // A catheter runs down the chest.
             (PhantomFinding::Line, PhantomKind::Xray) => draw(rng, 1.2, 1.95),
-            _ => draw(rng, 0.0, std::f32::consts::TAU),
+            _ => draw(rng, 0.0, TAU),
         };
         let (sin, cos) = angle.sin_cos();
         let pixel = view.pixel();
@@ -79,7 +92,7 @@ impl Mark {
             PhantomFinding::Texture => Shape::Texture {
                 radius: draw(rng, 0.22, 0.30),
                 wave: draw(rng, 0.085, 0.11).max(2.3 * pixel),
-                phase: [draw(rng, 0.0, 6.28), draw(rng, 0.0, 6.28)],
+                phase: [draw(rng, 0.0, TAU), draw(rng, 0.0, TAU)],
             },
         };
         let strength = draw(rng, 0.85, 1.15);
@@ -93,14 +106,14 @@ impl Mark {
         let along = self.cos * dx + self.sin * dy;
         let across = self.cos * dy - self.sin * dx;
         let value = match self.shape {
-            Shape::Disc { radius, light } => disc(along, dx.hypot(dy), radius, light),
+            Shape::Disc { radius, light } => disc(along, length(dx, dy), radius, light),
             Shape::Line { half, bend, width } => line(along / half, across, bend, width),
             Shape::Texture { radius, wave, phase } => {
                 let [p, q] = phase;
-                let turn = std::f32::consts::TAU / wave;
+                let turn = TAU / wave;
                 // Two gratings crossed and folded: bright strands around dark cells.
                 let net = (along * turn + p).sin().max((across * turn + q).sin());
-                (net - 0.4) * smoothstep(1.2, 0.7, dx.hypot(dy) / radius)
+                (net - 0.4) * smoothstep(1.2, 0.7, length(dx, dy) / radius)
             }
         };
         self.colour.map(|colour| colour * value)
@@ -124,7 +137,7 @@ fn line(t: f32, across: f32, bend: f32, width: f32) -> f32 {
 
 /// Somewhere in a lung, or on the wall around the lumen.
 fn place(kind: PhantomKind, rng: &mut Stream) -> (f32, f32) {
-    let (angle, out) = (draw(rng, 0.0, std::f32::consts::TAU), draw(rng, 0.0, 1.0).sqrt());
+    let (angle, out) = (draw(rng, 0.0, TAU), draw(rng, 0.0, 1.0).sqrt());
     match kind {
         PhantomKind::Xray => {
             let side = if draw(rng, -1.0, 1.0) < 0.0 { -1.0 } else { 1.0 };

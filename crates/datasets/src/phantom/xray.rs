@@ -1,8 +1,10 @@
 //! A frontal chest radiograph, roughly.
 
+use std::f32::consts::TAU;
+
 use vit_random::Stream;
 
-use super::canvas::{Canvas, Clouds, View, bell, draw, smoothstep};
+use super::canvas::{Canvas, Clouds, View, bell, draw, length, smoothstep};
 
 /// What differs between patients. The patient's left is on the right, as radiographs are hung.
 struct Chest {
@@ -29,7 +31,7 @@ impl Chest {
             heart: [draw(rng, 0.19, 0.30), draw(rng, 0.20, 0.28)],
             spine: draw(rng, 0.07, 0.10),
             ribs: draw(rng, 0.19, 0.24),
-            rib_phase: draw(rng, 0.0, 6.28),
+            rib_phase: draw(rng, 0.0, TAU),
             rib_fall: draw(rng, 0.35, 0.6),
             rib_strength: draw(rng, 0.05, 0.09),
             domes: [draw(rng, 0.42, 0.52), draw(rng, 0.47, 0.57)],
@@ -41,6 +43,9 @@ impl Chest {
     /// Brightness without noise, and how much a point is lung.
     fn at(&self, x: f32, y: f32) -> (f32, f32) {
         let body = self.body(x, y);
+        if body <= 0.0 {
+            return (0.03, 0.0);
+        }
         let lung = self.lung(x, y);
         let mut value = 0.03 + body * (0.50 + 0.05 * self.tissue.at(x, y));
         value -= lung * (0.36 + 0.03 * self.tissue.at(1.2 - y, x));
@@ -62,7 +67,7 @@ impl Chest {
         let [half_width, half_height] = self.lung;
         let dx = (x.abs() - self.apart) / (half_width * (1.0 + 0.15 * y));
         let dy = (y + 0.10) / half_height;
-        let inside = smoothstep(1.06, 0.78, (dx * dx + dy * dy).sqrt());
+        let inside = smoothstep(1.06, 0.78, length(dx, dy));
         let [right, left] = self.domes;
         let dome = if x < 0.0 { right } else { left };
         let edge = dome + 0.9 * (x.abs() - self.apart + 0.06).powi(2);
@@ -74,7 +79,7 @@ impl Chest {
         let out = x.abs() - 0.12;
         let back = y - self.rib_fall * out.max(0.0).powi(2) * 1.6 + 0.12 * out;
         let front = y + 0.55 * out;
-        let turn = std::f32::consts::TAU / self.ribs;
+        let turn = TAU / self.ribs;
         let band = smoothstep(-0.2, 0.75, (back * turn + self.rib_phase).sin());
         let faint = smoothstep(0.2, 0.9, (front * turn * 0.9 + 2.0 * self.rib_phase).sin());
         let thorax = smoothstep(0.08, 0.16, x.abs()) * smoothstep(0.80, 0.66, x.abs());
@@ -82,7 +87,7 @@ impl Chest {
     }
 
     fn vertebrae(&self, x: f32, y: f32) -> f32 {
-        let turn = std::f32::consts::TAU / (self.ribs * 0.8);
+        let turn = TAU / (self.ribs * 0.8);
         0.025 * bell(x, self.spine) * (y * turn).sin()
     }
 
@@ -90,7 +95,7 @@ impl Chest {
     fn heart(&self, x: f32, y: f32) -> f32 {
         let [width, height] = self.heart;
         let (dx, dy) = ((x - 0.10) / width, (y - 0.28 - 0.25 * (x - 0.10)) / height);
-        let heart = smoothstep(1.15, 0.75, (dx * dx + dy * dy).sqrt());
+        let heart = smoothstep(1.15, 0.75, length(dx, dy));
         let vessels = bell(x - 0.02, 0.13) * smoothstep(-0.75, -0.45, y) * smoothstep(0.4, 0.1, y);
         let roots = 0.25 * bell(x.abs() - 0.20, 0.09) * bell(y + 0.05, 0.16);
         (heart + 0.6 * vessels * (1.0 - heart) + roots).min(1.0)

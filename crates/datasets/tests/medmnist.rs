@@ -1,0 +1,174 @@
+//! MedMNIST files, whole and damaged.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may stop the test")]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::{Npy, npy, write_npz};
+use vit_datasets::{Dataset, Error, MedMnist, Split, Target, Task, describe};
+use vit_transforms::Pixels;
+
+/// Arrays of a small valid file: 2 training, 1 validation and 1 test pictures of 2 x 3.
+fn arrays() -> Vec<Npy<'static>> {
+    vec![
+        npy("train_images", "|u1", "(2, 2, 3)", (0..12).collect()),
+        npy("train_labels", "|u1", "(2, 1)", vec![0, 1]),
+        npy("val_images", "|u1", "(1, 2, 3)", vec![0; 6]),
+        npy("val_labels", "|u1", "(1, 1)", vec![2]),
+        npy("test_images", "|u1", "(1, 2, 3)", vec![0; 6]),
+        npy("test_labels", "|u1", "(1, 1)", vec![0]),
+    ]
+}
+
+fn with(name: &str, change: impl FnOnce(&mut Npy<'static>)) -> Vec<Npy<'static>> {
+    let mut arrays = arrays();
+    change(arrays.iter_mut().find(|array| array.name == name).unwrap());
+    arrays
+}
+
+fn file(folder: &Path, arrays: &[Npy<'_>]) -> PathBuf {
+    let path = folder.join("toymnist.npz");
+    write_npz(&path, arrays);
+    path
+}
+
+/// The message of the error that these arrays give for the training split.
+fn error(arrays: &[Npy<'_>]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    MedMnist::open(&file(folder.path(), arrays), Split::Train).unwrap_err().to_string()
+}
+
+#[test]
+fn the_real_files() {
+    let Some(root) = common::data("medmnist") else { return };
+    let expected = [
+        ("breastmnist.npz", [546, 78, 156], [[147, 399], [21, 57], [42, 114]]),
+        ("pneumoniamnist.npz", [4708, 524, 624], [[1214, 3494], [135, 389], [234, 390]]),
+    ];
+    for (name, counts, classes) in expected {
+        for (position, split) in Split::ALL.into_iter().enumerate() {
+            let data = MedMnist::open(&root.join(name), split).unwrap();
+            assert_eq!(data.len(), counts[position]);
+            let description = describe(&data).unwrap();
+            assert_eq!(description.groups, data.len());
+            let present: Vec<usize> = description.classes.iter().map(|c| c.present).collect();
+            assert_eq!(present, classes[position], "{name} {split}");
+            let sample = data.get(data.len() - 1).unwrap();
+            assert_eq!((sample.image.width(), sample.image.height()), (28, 28));
+            assert_eq!(sample.record.id, format!("{split}/{:05}", data.len() - 1));
+        }
+    }
+    let data = MedMnist::open(&root.join("breastmnist.npz"), Split::Val).unwrap();
+    assert_eq!(data.task().names(), ["malignant", "normal, benign"]);
+}
+
+#[test]
+fn a_small_file_reads_as_written_and_knows_the_classes_of_all_splits() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = MedMnist::open(&file(folder.path(), &arrays()), Split::Train).unwrap();
+    assert_eq!(data.task().names(), ["0", "1", "2"]);
+    let sample = data.get(1).unwrap();
+    assert_eq!(sample.image.pixels(), &Pixels::U8((6..12).collect()));
+    assert_eq!((sample.image.width(), sample.image.height()), (3, 2));
+    assert_eq!(sample.record.target, Target::Class(1));
+    assert!(matches!(data.get(2), Err(Error::Index { index: 2, len: 2 })));
+}
+
+#[test]
+fn labels_of_other_shapes_and_types() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut wide = vec![0; 16];
+    wide[0] = 2;
+    let arrays = with("train_labels", |array| {
+        *array = npy("train_labels", "<i8", "(2,)", wide);
+    });
+    let data = MedMnist::open(&file(folder.path(), &arrays), Split::Train).unwrap();
+    assert_eq!(data.record(0).unwrap().target, Target::Class(2));
+
+    let multi = vec![
+        npy("train_images", "|u1", "(1, 2, 2, 3)", vec![9; 12]),
+        npy("train_labels", "|u1", "(1, 3)", vec![1, 0, 1]),
+        npy("val_images", "|u1", "(0, 2, 2, 3)", vec![]),
+        npy("val_labels", "|u1", "(0, 3)", vec![]),
+        npy("test_images", "|u1", "(0, 2, 2, 3)", vec![]),
+        npy("test_labels", "|u1", "(0, 3)", vec![]),
+    ];
+    let path = file(folder.path(), &multi);
+    let data = MedMnist::open(&path, Split::Train).unwrap();
+    assert_eq!(data.get(0).unwrap().image.channels(), 3);
+    assert!(matches!(data.task(), Task::MultiLabel { findings } if findings.len() == 3));
+    let labels = vec![Some(1.0), Some(0.0), Some(1.0)];
+    assert_eq!(data.record(0).unwrap().target, Target::Labels(labels));
+    assert!(matches!(MedMnist::open(&path, Split::Val), Err(Error::Empty { .. })));
+}
+
+#[test]
+fn every_damaged_file_is_an_error_that_says_where() {
+    let cases: Vec<(Vec<Npy<'_>>, &[&str])> = vec![
+        (arrays().into_iter().skip(1).collect(), &["train_images", "missing"]),
+        (arrays().into_iter().take(5).collect(), &["test_labels", "missing"]),
+        (with("train_images", |a| a.bytes.truncate(11)), &["train_images", "fewer bytes"]),
+        (with("train_images", |a| a.bytes.push(0)), &["train_images", "more bytes"]),
+        (with("train_images", |a| a.shape = "(2, 2, 3, 1, 1)"), &["train_images", "N x H x W"]),
+        (with("train_images", |a| a.shape = "(3000000000, 3000000000, 3)"), &["train_images"]),
+        (with("train_images", |a| a.shape = "(30000000000, 28, 28)"), &["fewer bytes"]),
+        (with("train_images", |a| a.descr = "<f4"), &["train_images", "<f4", "not integers"]),
+        (with("train_images", |a| a.descr = "|i1"), &["train_images", "must be u8"]),
+        (with("val_labels", |a| (a.descr, a.bytes) = ("|i1", vec![255])), &["row 0", "'-1'"]),
+        (with("val_labels", |a| a.shape = "(1, 1, 1)"), &["val_labels", "(N, L)"]),
+        (
+            with("train_labels", |a| (a.shape, a.bytes) = ("(3,)", vec![0; 3])),
+            &["train_images", "2 pictures but 3 labels"],
+        ),
+        (
+            with("val_labels", |a| (a.shape, a.bytes) = ("(1, 2)", vec![0; 2])),
+            &["val_labels", "2 labels per picture"],
+        ),
+    ];
+    for (arrays, words) in &cases {
+        let message = error(arrays);
+        assert!(message.contains("toymnist.npz"), "{message}");
+        for word in *words {
+            assert!(message.contains(word), "'{word}' is not in: {message}");
+        }
+    }
+}
+
+#[test]
+fn labels_beyond_the_known_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pneumoniamnist_224.npz");
+    write_npz(&path, &arrays());
+    let error = MedMnist::open(&path, Split::Train).unwrap_err();
+    assert!(matches!(&error, Error::Label { value, .. } if value == "2"), "{error}");
+    assert!(error.to_string().contains("val_labels, row 0"), "{error}");
+
+    let huge = with("train_labels", |a| {
+        *a = npy("train_labels", "<u4", "(2,)", vec![255; 8]);
+    });
+    let error = MedMnist::open(&file(folder.path(), &huge), Split::Train).unwrap_err();
+    assert!(matches!(error, Error::Label { .. }), "{error}");
+}
+
+#[test]
+fn truncated_archives_and_other_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(folder.path(), &arrays());
+    let whole = std::fs::read(&path).unwrap();
+    for length in (0..whole.len()).step_by(7) {
+        std::fs::write(&path, &whole[..length]).unwrap();
+        let error = MedMnist::open(&path, Split::Train).unwrap_err();
+        assert!(error.to_string().contains("toymnist.npz"), "{error}");
+    }
+    // One flipped byte anywhere must never panic; the archive's checksums find those in the data.
+    for position in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[position] ^= 0x55;
+        std::fs::write(&path, &bytes).unwrap();
+        let _ = MedMnist::open(&path, Split::Train);
+    }
+    let absent = folder.path().join("absent.npz");
+    assert!(matches!(MedMnist::open(&absent, Split::Train), Err(Error::Io { .. })));
+    assert!(MedMnist::open(folder.path(), Split::Train).is_err());
+}
