@@ -1,1 +1,25 @@
-//! What the examples share.
+//! What the examples share: opening data, building models from flags, running and showing.
+//!
+//! Each example is a thin program around one of these jobs, so that the quick start runs the very
+//! code of the single steps.
+
+// Programs for a terminal: what libraries must not do, print, is their purpose.
+#![allow(clippy::print_stdout)]
+
+mod data;
+mod evaluate;
+mod finetune;
+mod model_file;
+mod pretrain;
+mod progress;
+mod reconstruct;
+mod schedule;
+
+pub use data::{DataArgs, OpenData, Split3};
+pub use evaluate::{EvaluateArgs, evaluate};
+pub use finetune::{FinetuneArgs, finetune};
+pub use model_file::{Card, Kind};
+pub use pretrain::{PretrainArgs, pretrain};
+pub use progress::Progress;
+pub use reconstruct::{ReconstructArgs, reconstruct};
+pub use schedule::ScheduleArgs;

@@ -1,0 +1,303 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde_json::{Value, json};
+use vit_datasets::{
+    CsvLabels, CsvOptions, CsvTable, Dataset, GroupRule, ImageFolder, ImageFolderOptions, InMemory,
+    Loader, LoaderConfig, MedMnist, Phantom, PhantomConfig, PhantomKind, Split, Subset, Task,
+    check_parts_disjoint, describe, split_by_group,
+};
+use vit_transforms::{
+    CenterCrop, Filter, Normalize, Pipeline, Pixels, Resize, ResizeSize, Step, ToGrey, ToRgb,
+};
+
+/// Decoded pictures are kept in memory up to this many bytes.
+const CACHE_BYTES: usize = 1 << 30;
+/// Pictures the normalisation is measured on.
+const MEASURED: usize = 512;
+
+/// Which data, and how they are read.
+#[derive(Debug, Clone, Args)]
+pub struct DataArgs {
+    /// `phantom`, `phantom-endoscopy`, a MedMNIST `.npz`, an image folder, or a `.csv`.
+    #[arg(long, default_value = "phantom")]
+    pub data: String,
+    /// CSV: folder of the pictures (default: the table's folder).
+    #[arg(long)]
+    pub csv_root: Option<PathBuf>,
+    /// CSV: column with the file names.
+    #[arg(long, default_value = "file")]
+    pub csv_file: String,
+    /// CSV: what to append to each file name, such as `.png`.
+    #[arg(long, default_value = "")]
+    pub csv_suffix: String,
+    /// CSV: column with the class; or several, comma-separated, for findings.
+    #[arg(long, default_value = "label")]
+    pub csv_label: String,
+    /// CSV: column with the patient. Without it every row counts as a patient.
+    #[arg(long)]
+    pub csv_group: Option<String>,
+    /// Image folder: the patient is what stands before this character in the file name.
+    #[arg(long)]
+    pub group_separator: Option<char>,
+    /// Phantoms: number of pictures.
+    #[arg(long, default_value_t = 1200)]
+    pub phantom_len: usize,
+    /// Side of the pictures that go into the model.
+    #[arg(long, default_value_t = 32)]
+    pub input_size: usize,
+    /// Share of the picture that evaluation looks at: resize to `input_size / crop_pct`, then crop
+    /// the centre. Medical findings sit at borders too, so the default crops nothing (timm: 0.875).
+    #[arg(long, default_value_t = 1.0)]
+    pub crop_pct: f64,
+    /// Worker threads of the loader; 0 loads in the training thread. Results do not depend on it.
+    #[arg(long, default_value_t = 1)]
+    pub num_workers: usize,
+    /// Seed of the split of data sets that come without one (70/10/20, by patient).
+    #[arg(long, default_value_t = 0)]
+    pub split_seed: u64,
+}
+
+/// Which part of a data set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Split3 {
+    /// Training part.
+    Train,
+    /// Validation part: model selection.
+    Val,
+    /// Test part: reported numbers.
+    Test,
+}
+
+/// A data set with its parts.
+pub struct OpenData {
+    /// Training part.
+    pub train: Arc<dyn Dataset>,
+    /// Validation part, if there is one.
+    pub val: Option<Arc<dyn Dataset>>,
+    /// Test part, if there is one.
+    pub test: Option<Arc<dyn Dataset>>,
+}
+
+impl DataArgs {
+    /// Opens the data and prints what was found.
+    ///
+    /// # Errors
+    /// When the data cannot be read, or a patient is in two parts.
+    pub fn open(&self) -> Result<OpenData> {
+        let path = Path::new(&self.data);
+        let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
+        let open = match (self.data.as_str(), extension.as_deref()) {
+            ("phantom", _) => self.split(self.phantom(PhantomKind::Xray)?)?,
+            ("phantom-endoscopy", _) => self.split(self.phantom(PhantomKind::Endoscopy)?)?,
+            (_, Some("npz")) => Self::medmnist(path)?,
+            (_, Some("csv")) => self.split(self.csv(path)?)?,
+            _ if path.is_dir() => self.folder(path)?,
+            _ => bail!(
+                "--data {}: neither `phantom`, `phantom-endoscopy`, an .npz, a .csv nor a folder",
+                self.data
+            ),
+        };
+        Ok(open)
+    }
+
+    fn phantom(&self, kind: PhantomKind) -> Result<Arc<dyn Dataset>> {
+        let config = PhantomConfig {
+            kind,
+            len: self.phantom_len,
+            patients: (self.phantom_len / 4).max(3),
+            size: self.input_size,
+            ..PhantomConfig::default()
+        };
+        Ok(Arc::new(Phantom::new(config)?))
+    }
+
+    fn medmnist(path: &Path) -> Result<OpenData> {
+        let open =
+            |split| -> Result<Arc<dyn Dataset>> { Ok(Arc::new(MedMnist::open(path, split)?)) };
+        Ok(OpenData {
+            train: open(Split::Train)?,
+            val: Some(open(Split::Val)?),
+            test: Some(open(Split::Test)?),
+        })
+    }
+
+    fn csv(&self, path: &Path) -> Result<Arc<dyn Dataset>> {
+        let root = match (&self.csv_root, path.parent()) {
+            (Some(root), _) => root.clone(),
+            (None, Some(parent)) => parent.to_path_buf(),
+            (None, None) => PathBuf::from("."),
+        };
+        let columns: Vec<String> = self.csv_label.split(',').map(str::to_string).collect();
+        let labels = match columns.as_slice() {
+            [column] if column.is_empty() => CsvLabels::None,
+            [column] => {
+                CsvLabels::Single { column: column.clone(), classes: None, skip_missing: false }
+            }
+            _ => CsvLabels::Multi { columns },
+        };
+        let options = CsvOptions {
+            file_suffix: self.csv_suffix.clone(),
+            labels,
+            group_column: self.csv_group.clone(),
+            ..CsvOptions::new(root, self.csv_file.clone())
+        };
+        Ok(Arc::new(InMemory::new(Arc::new(CsvTable::open(path, &options)?), CACHE_BYTES)))
+    }
+
+    fn folder(&self, root: &Path) -> Result<OpenData> {
+        let group = match self.group_separator {
+            Some(separator) => GroupRule::FileNamePrefix { separator },
+            None => GroupRule::PerFile,
+        };
+        let open = |split: Option<Split>| -> Result<Arc<dyn Dataset>> {
+            let options = ImageFolderOptions { split, group, ..ImageFolderOptions::default() };
+            Ok(Arc::new(InMemory::new(Arc::new(ImageFolder::open(root, &options)?), CACHE_BYTES)))
+        };
+        if !root.join("train").is_dir() {
+            return self.split(open(None)?);
+        }
+        let has = |names: &[&str]| names.iter().any(|name| root.join(name).is_dir());
+        let part = |names: &[&str], split| has(names).then(|| open(Some(split))).transpose();
+        Ok(OpenData {
+            train: open(Some(Split::Train))?,
+            val: part(&["val", "valid", "validation"], Split::Val)?,
+            test: part(&["test"], Split::Test)?,
+        })
+    }
+
+    /// 70 % training, 10 % validation, 20 % test, no patient in two parts.
+    fn split(&self, all: Arc<dyn Dataset>) -> Result<OpenData> {
+        let parts = split_by_group(all.as_ref(), &[0.7, 0.1, 0.2], self.split_seed)?;
+        check_parts_disjoint(all.as_ref(), &parts)?;
+        let mut subsets = Vec::new();
+        for part in parts {
+            subsets.push(Arc::new(Subset::new(Arc::clone(&all), part)?) as Arc<dyn Dataset>);
+        }
+        let mut subsets = subsets.into_iter();
+        let train = subsets.next().context("the split has no training part")?;
+        Ok(OpenData { train, val: subsets.next(), test: subsets.next() })
+    }
+
+    /// What must be the same when a run is resumed. Worker threads may differ.
+    #[must_use]
+    pub fn settings(&self) -> Value {
+        json!({
+            "data": self.data, "csv_label": self.csv_label, "csv_group": self.csv_group,
+            "group_separator": self.group_separator, "phantom_len": self.phantom_len,
+            "input_size": self.input_size, "crop_pct": self.crop_pct, "split_seed": self.split_seed,
+        })
+    }
+
+    /// A loader over a part.
+    ///
+    /// # Errors
+    /// When the settings make no sense.
+    pub fn loader(
+        &self,
+        dataset: &Arc<dyn Dataset>,
+        pipeline: Pipeline,
+        batch_size: usize,
+        seed: Option<u64>,
+    ) -> Result<Loader> {
+        let config = LoaderConfig {
+            batch_size,
+            workers: self.num_workers,
+            prefetch: 2 * self.num_workers.max(1),
+            seed: seed.unwrap_or(0),
+            shuffle: seed.is_some(),
+            drop_last: seed.is_some(),
+        };
+        Ok(Loader::new(Arc::clone(dataset), Arc::new(pipeline), config)?)
+    }
+
+    /// How evaluation prepares pictures.
+    #[must_use]
+    pub fn evaluation(&self, channels: usize, mean: &[f32], std: &[f32]) -> Pipeline {
+        let resized = (self.input_size as f64 / self.crop_pct) as usize;
+        Pipeline::new(vec![
+            colour(channels),
+            Step::Resize(Resize {
+                size: ResizeSize::ShorterSide(resized),
+                filter: Filter::Bicubic,
+            }),
+            Step::CenterCrop(CenterCrop { size: self.input_size }),
+            Step::Normalize(Normalize { mean: mean.to_vec(), std: std.to_vec() }),
+        ])
+    }
+}
+
+/// To the model's number of channels.
+#[must_use]
+pub(crate) fn colour(channels: usize) -> Step {
+    if channels == 1 { Step::ToGrey(ToGrey) } else { Step::ToRgb(ToRgb) }
+}
+
+impl OpenData {
+    /// A part by name.
+    ///
+    /// # Errors
+    /// When the data have no such part.
+    pub fn part(&self, split: Split3) -> Result<&Arc<dyn Dataset>> {
+        let part = match split {
+            Split3::Train => Some(&self.train),
+            Split3::Val => self.val.as_ref(),
+            Split3::Test => self.test.as_ref(),
+        };
+        part.with_context(|| format!("the data have no {split:?} part"))
+    }
+
+    /// Prints what each part holds.
+    ///
+    /// # Errors
+    /// When a record cannot be read.
+    pub fn print(&self) -> Result<()> {
+        for (name, part) in
+            [("train", Some(&self.train)), ("val", self.val.as_ref()), ("test", self.test.as_ref())]
+        {
+            if let Some(part) = part {
+                let text = describe(part.as_ref())?.to_string();
+                println!("{name:>5}: {}", text.trim_end().replace('\n', "\n       "));
+            }
+        }
+        Ok(())
+    }
+
+    /// The labels.
+    #[must_use]
+    pub fn task(&self) -> &Task {
+        self.train.task()
+    }
+}
+
+/// Mean and standard deviation per channel over the first pictures of a part, at 0..1.
+///
+/// # Errors
+/// When a picture cannot be read.
+pub(crate) fn measure(dataset: &dyn Dataset, channels: usize) -> Result<(Vec<f32>, Vec<f32>)> {
+    let to_colour = Pipeline::new(vec![colour(channels)]);
+    let mut stream = vit_random::Streams::new(0).stream("measure", 0, 0);
+    let (mut sum, mut squares) = (vec![0f64; channels], vec![0f64; channels]);
+    let mut count = 0f64;
+    // Evenly spread, so that a data set sorted by class is measured as a whole.
+    let stride = dataset.len().div_ceil(MEASURED).max(1);
+    for index in (0..dataset.len()).step_by(stride) {
+        let image = to_colour.apply(dataset.get(index)?.image, &mut stream)?.to_f32();
+        let Pixels::F32(values) = image.pixels() else { continue };
+        for pixel in values.chunks_exact(channels) {
+            for ((sum, squares), value) in sum.iter_mut().zip(&mut squares).zip(pixel) {
+                *sum += f64::from(*value);
+                *squares += f64::from(*value).powi(2);
+            }
+        }
+        count += (values.len() / channels) as f64;
+    }
+    let mean: Vec<f64> = sum.iter().map(|sum| sum / count).collect();
+    let std =
+        squares.iter().zip(&mean).map(|(squares, mean)| (squares / count - mean * mean).sqrt());
+    // A black data set has no contrast to normalise by.
+    let std = std.map(|std| if std > 1e-6 { std as f32 } else { 1. }).collect();
+    Ok((mean.iter().map(|mean| *mean as f32).collect(), std))
+}

@@ -1,0 +1,339 @@
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use serde_json::{Map, json};
+use vit_datasets::{Dataset, Target, Task};
+use vit_lora::{LoraConfig, attach, mark_only_lora_trainable, save_adapter};
+use vit_models::candle_core::{DType, Device};
+use vit_models::{
+    InitScheme, LoadOptions, ParamStore, Pooling, PositionTable, Vit, VitConfig, WeightFile,
+    save_weights,
+};
+use vit_train::{AdamW, AdamWConfig, Labels, Supervised, Trainer, layer_decay_groups};
+use vit_transforms::{
+    Filter, HorizontalFlip, Normalize, Pipeline, RandomResizedCrop, RandomRotation, Step,
+};
+
+use crate::data::{colour, measure};
+use crate::{Card, DataArgs, Kind, Progress, ScheduleArgs};
+
+/// Fine-tuning, of the whole model or of adapters.
+#[derive(Debug, Clone, Args)]
+pub struct FinetuneArgs {
+    #[command(flatten)]
+    /// The data.
+    pub data: DataArgs,
+    #[command(flatten)]
+    /// Length and speed.
+    pub schedule: ScheduleArgs,
+    /// Pre-trained weights (safetensors or MAE `.pth`). Without them: random weights.
+    #[arg(long)]
+    pub finetune: Option<PathBuf>,
+    /// Encoder, where the weights do not say: vit_tiny, vit_small, vit_base, vit_large, vit_huge.
+    #[arg(long, default_value = "vit_tiny")]
+    pub model: String,
+    /// Side of a patch in pixels, where the weights do not say.
+    #[arg(long, default_value_t = 4)]
+    pub patch_size: usize,
+    /// Channels the model sees, where the weights do not say.
+    #[arg(long, default_value_t = 1)]
+    pub in_chans: usize,
+    /// Number of encoder blocks, if neither the preset's nor in the weights.
+    #[arg(long)]
+    pub depth: Option<usize>,
+    /// Rank of LoRA adapters on query and value; without it the whole model is trained.
+    #[arg(long)]
+    pub lora_rank: Option<usize>,
+    /// Strength of the adapters: their update is multiplied by alpha / rank.
+    #[arg(long, default_value_t = 32.)]
+    pub lora_alpha: f64,
+    /// Dropout on the adapters' input.
+    #[arg(long, default_value_t = 0.1)]
+    pub lora_dropout: f64,
+    /// Pool the class token instead of the mean of the patches.
+    #[arg(long)]
+    pub cls_token: bool,
+    /// Layer-wise decay of the learning rate.
+    #[arg(long, default_value_t = 0.75)]
+    pub layer_decay: f64,
+    /// Largest drop-path rate.
+    #[arg(long, default_value_t = 0.1)]
+    pub drop_path: f64,
+    /// Label smoothing.
+    #[arg(long, default_value_t = 0.1)]
+    pub smoothing: f64,
+    /// Weight each class by n / (classes · its count).
+    #[arg(long)]
+    pub balanced: bool,
+    /// Smallest share of the picture's area that a random crop keeps (timm: 0.08; medical findings
+    /// can be cropped away).
+    #[arg(long, default_value_t = 0.5)]
+    pub crop_min: f64,
+    /// Probability of a horizontal flip.
+    #[arg(long, default_value_t = 0.5)]
+    pub hflip: f64,
+    /// Largest rotation, in degrees.
+    #[arg(long, default_value_t = 10.)]
+    pub rotation: f64,
+    /// Metric the best epoch is chosen by, on the validation part.
+    #[arg(long, default_value = "auroc_macro")]
+    pub select: String,
+    /// Where the run keeps its files; a run found there is continued.
+    #[arg(long, default_value = "output/finetune")]
+    pub output_dir: PathBuf,
+}
+
+/// An encoder's configuration and where its pictures' normalisation comes from.
+struct Base {
+    config: VitConfig,
+    file: Option<WeightFile>,
+    normalisation: Option<(Vec<f32>, Vec<f32>)>,
+}
+
+impl FinetuneArgs {
+    /// The encoder: as its file says, else as the flags say.
+    fn base(&self) -> Result<Base> {
+        let mut config = VitConfig::by_name(&self.model, self.patch_size, self.data.input_size)?;
+        config.in_chans = self.in_chans;
+        config.depth = self.depth.unwrap_or(config.depth);
+        let Some(path) = &self.finetune else {
+            return Ok(Base { config, file: None, normalisation: None });
+        };
+        let file = WeightFile::open(path)?;
+        let mut normalisation = None;
+        if let Ok(card) = Card::of(&file) {
+            config = match card.model {
+                Kind::Mae { config } => config.encoder,
+                Kind::Classifier { config, lora: None, .. } => config,
+                Kind::Classifier { .. } => {
+                    bail!("{} has adapters; start from its merged file", path.display())
+                }
+            };
+            config.img_size = self.data.input_size;
+            normalisation = Some((card.mean, card.std));
+        }
+        Ok(Base { config, file: Some(file), normalisation })
+    }
+
+    fn classifier(&self, mut config: VitConfig, outputs: usize) -> Result<VitConfig> {
+        config.drop_path = self.drop_path;
+        config.position_table = PositionTable::Learned;
+        config.init = InitScheme::Timm;
+        let pooling = if self.cls_token { Pooling::ClassToken } else { Pooling::GlobalPool };
+        let config = config.classifier(outputs, pooling);
+        config.check()?;
+        Ok(config)
+    }
+
+    fn lora(&self) -> Option<LoraConfig> {
+        self.lora_rank.map(|rank| LoraConfig {
+            alpha: self.lora_alpha,
+            dropout: self.lora_dropout,
+            ..LoraConfig::with_rank(rank)
+        })
+    }
+
+    fn augmentation(&self, channels: usize, mean: &[f32], std: &[f32]) -> Pipeline {
+        Pipeline::new(vec![
+            colour(channels),
+            Step::RandomRotation(RandomRotation { degrees: self.rotation, fill: vec![0] }),
+            Step::RandomResizedCrop(RandomResizedCrop {
+                size: self.data.input_size,
+                scale: (self.crop_min, 1.),
+                ratio: (3. / 4., 4. / 3.),
+                filter: Filter::Bicubic,
+            }),
+            Step::HorizontalFlip(HorizontalFlip { probability: self.hflip }),
+            Step::Normalize(Normalize { mean: mean.to_vec(), std: std.to_vec() }),
+        ])
+    }
+
+    fn labels(&self, data: &dyn Dataset) -> Result<Labels> {
+        match data.task() {
+            Task::SingleLabel { classes } => {
+                let class_weights =
+                    self.balanced.then(|| balanced_weights(data, classes)).transpose()?;
+                Ok(Labels::Single {
+                    classes: classes.clone(),
+                    smoothing: self.smoothing,
+                    class_weights,
+                })
+            }
+            Task::MultiLabel { findings } => Ok(Labels::Multi { findings: findings.clone() }),
+            _ => bail!("the data have no labels to fine-tune on"),
+        }
+    }
+
+    fn settings(&self, config: &VitConfig) -> Result<Map<String, serde_json::Value>> {
+        Ok(Map::from_iter([
+            ("model".to_string(), serde_json::to_value(config)?),
+            ("data".to_string(), self.data.settings()),
+            ("finetune".to_string(), json!(self.finetune)),
+            ("lora".to_string(), serde_json::to_value(self.lora())?),
+            ("batch_size".to_string(), json!(self.schedule.batch_size)),
+            ("weight_decay".to_string(), json!(self.schedule.weight_decay)),
+            ("layer_decay".to_string(), json!(self.layer_decay)),
+            ("smoothing".to_string(), json!(self.smoothing)),
+            ("balanced".to_string(), json!(self.balanced)),
+            ("augmentation".to_string(), json!([self.crop_min, self.hflip, self.rotation])),
+        ]))
+    }
+}
+
+/// `n / (classes · count)` per class.
+fn balanced_weights(data: &dyn Dataset, classes: &[String]) -> Result<Vec<f32>> {
+    let mut counts = vec![0usize; classes.len()];
+    for index in 0..data.len() {
+        if let Target::Class(class) = data.record(index)?.target
+            && let Some(count) = counts.get_mut(class)
+        {
+            *count += 1;
+        }
+    }
+    if let Some((class, _)) = classes.iter().zip(&counts).find(|(_, count)| **count == 0) {
+        bail!("--balanced: class '{class}' has no training sample");
+    }
+    let weight = |count: &usize| (data.len() as f64 / (classes.len() * count) as f64) as f32;
+    Ok(counts.iter().map(weight).collect())
+}
+
+/// First weights of the head after a pre-trained encoder: small, so that the first predictions
+/// are even.
+const HEAD_STD: f64 = 2e-5;
+
+/// The parameters of the classifier, from the pre-trained file where there is one.
+fn parameters(
+    config: &VitConfig,
+    base: &Base,
+    lora: Option<&LoraConfig>,
+    seed: u64,
+) -> Result<ParamStore> {
+    let mut specs = Vit::specs(config)?;
+    if base.file.is_some() {
+        for spec in specs.iter_mut().filter(|spec| spec.name == "head.weight") {
+            spec.init = vit_models::ParamInit::Normal(HEAD_STD);
+        }
+    }
+    let mut store = ParamStore::init(&specs, seed, DType::F32, &Device::Cpu)?;
+    if let Some(file) = &base.file {
+        print!("{}", file.load_into(&store, &LoadOptions::new_head())?);
+    }
+    if let Some(lora) = lora {
+        store.add(&vit_lora::specs(&specs, lora)?, seed)?;
+        let extra: &[&str] = if config.pooling == Pooling::ClassToken { &["norm."] } else { &[] };
+        mark_only_lora_trainable(&mut store, extra)?;
+    }
+    Ok(store)
+}
+
+/// A model over the store's parameters, with adapters if there are any.
+pub(crate) fn build(
+    config: &VitConfig,
+    lora: Option<&LoraConfig>,
+    vb: &vit_models::candle_nn::VarBuilder,
+) -> Result<Vit> {
+    let mut model = Vit::new(config, vb)?;
+    if let Some(lora) = lora {
+        attach(model.linears_mut(), lora, vb)?;
+    }
+    Ok(model)
+}
+
+/// Fine-tunes and gives the file of the best model.
+///
+/// # Errors
+/// When data, settings or files are wrong, or training fails.
+pub fn finetune(args: &FinetuneArgs) -> Result<PathBuf> {
+    let data = args.data.open()?;
+    data.print()?;
+    let labels = args.labels(data.train.as_ref())?;
+    let base = args.base()?;
+    let config = args.classifier(base.config.clone(), labels.names().len())?;
+    let lora = args.lora();
+    let seed = args.schedule.seed;
+    let (mean, std) = match base.normalisation.clone() {
+        Some(normalisation) => normalisation,
+        None => measure(data.train.as_ref(), config.in_chans)?,
+    };
+    let store = parameters(&config, &base, lora.as_ref(), seed)?;
+    let (all, trainable) = store.elements();
+    println!(
+        "{all} parameters, {trainable} trained ({:.2} %), lr {:.3e}",
+        100. * trainable as f64 / all as f64,
+        args.schedule.learning_rate()
+    );
+    let augmentation = args.augmentation(config.in_chans, &mean, &std);
+    let train =
+        args.data.loader(&data.train, augmentation, args.schedule.batch_size, Some(seed))?;
+    let pipeline = args.data.evaluation(config.in_chans, &mean, &std);
+    let val = data
+        .val
+        .as_ref()
+        .context("fine-tuning chooses its best epoch on a validation part, which the data lack")?;
+    let validation = args.data.loader(val, pipeline.clone(), args.schedule.batch_size, None)?;
+    let task = Supervised::new(
+        build(&config, lora.as_ref(), &store.var_builder())?,
+        build(&config, lora.as_ref(), &store.frozen())?,
+        labels,
+    )?;
+    // While B is zero no gradient can reach A.
+    let task = if lora.is_some() { task.with_zero_gradients(&["lora_A"]) } else { task };
+    let groups =
+        layer_decay_groups(&store, config.depth, args.layer_decay, args.schedule.weight_decay);
+    let mut optimizer = AdamW::new(groups, AdamWConfig::finetune())?;
+    let settings = args.settings(&config)?;
+    let model = Kind::Classifier {
+        config: config.clone(),
+        labels: data.task().clone(),
+        lora: lora.clone(),
+    };
+    let card = Card { model, pipeline, mean, std };
+    let mut trainer = Trainer::new(
+        &task,
+        &store,
+        &mut optimizer,
+        args.schedule.trainer(Some(&args.select)),
+        &args.output_dir,
+        settings,
+        card.metadata()?,
+    )?;
+    let mut progress = Progress::new("fine-tune", args.schedule.epochs, train.batches_per_epoch());
+    let summary = trainer.run(&train, Some(&validation), &mut progress)?;
+    let seconds = progress.finish();
+    let best = summary.best_model.with_context(|| {
+        format!("'{}' was never defined on the validation part; see log.jsonl", args.select)
+    })?;
+    println!(
+        "fine-tuning: {} updates, {} batches skipped, {seconds:.0} s; best {} {:.4} in epoch {} -> {}",
+        summary.state.updates,
+        summary.state.skipped,
+        args.select,
+        summary.state.best.unwrap_or(f64::NAN),
+        summary.state.best_epoch.map_or(0, |epoch| epoch + 1),
+        best.display()
+    );
+    if let Some(lora) = &lora {
+        save_lora(args, &store, lora, card, &best)?;
+    }
+    Ok(best)
+}
+
+/// Beside the best model: its adapters alone, and the model with them merged in.
+fn save_lora(
+    args: &FinetuneArgs,
+    store: &ParamStore,
+    lora: &LoraConfig,
+    card: Card,
+    best: &std::path::Path,
+) -> Result<()> {
+    WeightFile::open(best)?.load_into(store, &LoadOptions::strict())?;
+    let metadata = card.metadata()?;
+    save_adapter(&args.output_dir.join("adapter.safetensors"), store, lora, &metadata)?;
+    let Kind::Classifier { config, labels, .. } = card.model else { return Ok(()) };
+    let merged = Card { model: Kind::Classifier { config, labels, lora: None }, ..card };
+    let tensors = vit_lora::merge(store, lora)?;
+    save_weights(&args.output_dir.join("merged.safetensors"), &tensors, &merged.metadata()?)?;
+    println!("adapters -> adapter.safetensors, merged model -> merged.safetensors");
+    Ok(())
+}

@@ -1,0 +1,75 @@
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use mae_pretrain::MaeConfig;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use vit_datasets::Task;
+use vit_lora::LoraConfig;
+use vit_models::{VitConfig, WeightFile};
+use vit_transforms::Pipeline;
+
+/// What a model file says of itself, beside its weights: how it was built, how pictures must be
+/// prepared, what its outputs mean. Evaluation takes all of it from there.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Card {
+    /// What kind of model it is, with its configuration.
+    pub model: Kind,
+    /// How pictures are prepared for evaluation.
+    pub pipeline: Pipeline,
+    /// Normalisation: mean per channel, of values 0..1.
+    pub mean: Vec<f32>,
+    /// Normalisation: standard deviation per channel.
+    pub std: Vec<f32>,
+}
+
+/// Kinds of model files.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Kind {
+    /// A masked auto-encoder with its decoder.
+    Mae {
+        /// Its configuration.
+        config: MaeConfig,
+    },
+    /// A classifier.
+    Classifier {
+        /// Its configuration.
+        config: VitConfig,
+        /// Its outputs.
+        labels: Task,
+        /// Its adapters, if they are not merged.
+        lora: Option<LoraConfig>,
+    },
+}
+
+const PART: &str = "card";
+
+impl Card {
+    /// As metadata of a weight file.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub fn metadata(&self) -> Result<Map<String, Value>> {
+        Ok(Map::from_iter([(PART.to_string(), serde_json::to_value(self)?)]))
+    }
+
+    /// From a weight file.
+    ///
+    /// # Errors
+    /// When the file was not written by these examples.
+    pub fn of(file: &WeightFile) -> Result<Self> {
+        Ok(file.metadata_part(PART)?)
+    }
+
+    /// Opens a file and reads its card.
+    ///
+    /// # Errors
+    /// When the file cannot be read or was not written by these examples.
+    pub fn open(path: &Path) -> Result<(WeightFile, Self)> {
+        let file = WeightFile::open(path)?;
+        let card = Self::of(&file)
+            .with_context(|| format!("{} cannot be used here without its card", path.display()))?;
+        Ok((file, card))
+    }
+}

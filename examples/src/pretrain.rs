@@ -1,0 +1,158 @@
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use mae_pretrain::{Mae, MaeConfig, MaeTask};
+use serde_json::{Map, json};
+use vit_models::candle_core::{DType, Device};
+use vit_models::{ParamStore, VitConfig};
+use vit_train::{AdamW, AdamWConfig, Trainer, pretrain_groups};
+use vit_transforms::{Filter, HorizontalFlip, Normalize, Pipeline, RandomResizedCrop, Step};
+
+use crate::data::{colour, measure};
+use crate::{Card, DataArgs, Kind, Progress, ScheduleArgs};
+
+/// Masked pre-training.
+#[derive(Debug, Clone, Args)]
+pub struct PretrainArgs {
+    #[command(flatten)]
+    /// The data.
+    pub data: DataArgs,
+    #[command(flatten)]
+    /// Length and speed.
+    pub schedule: ScheduleArgs,
+    /// Encoder: vit_tiny, vit_small, vit_base, vit_large, vit_huge.
+    #[arg(long, default_value = "vit_tiny")]
+    pub model: String,
+    /// Side of a patch in pixels.
+    #[arg(long, default_value_t = 4)]
+    pub patch_size: usize,
+    /// Channels the model sees: 1 or 3.
+    #[arg(long, default_value_t = 1)]
+    pub in_chans: usize,
+    /// Number of encoder blocks, if not the preset's.
+    #[arg(long)]
+    pub depth: Option<usize>,
+    /// Width of the decoder.
+    #[arg(long, default_value_t = 512)]
+    pub decoder_embed_dim: usize,
+    /// Number of decoder blocks.
+    #[arg(long, default_value_t = 8)]
+    pub decoder_depth: usize,
+    /// Attention heads of the decoder.
+    #[arg(long, default_value_t = 16)]
+    pub decoder_num_heads: usize,
+    /// Share of patches that is hidden.
+    #[arg(long, default_value_t = 0.75)]
+    pub mask_ratio: f64,
+    /// Normalise each target patch by its own mean and variance.
+    #[arg(long)]
+    pub norm_pix_loss: bool,
+    /// Smallest share of the picture's area that a random crop keeps.
+    #[arg(long, default_value_t = 0.2)]
+    pub crop_min: f64,
+    /// Where the run keeps its files; a run found there is continued.
+    #[arg(long, default_value = "output/pretrain")]
+    pub output_dir: PathBuf,
+}
+
+impl PretrainArgs {
+    fn config(&self) -> Result<MaeConfig> {
+        let mut encoder = VitConfig::by_name(&self.model, self.patch_size, self.data.input_size)?;
+        encoder.in_chans = self.in_chans;
+        encoder.depth = self.depth.unwrap_or(encoder.depth);
+        let config = MaeConfig {
+            decoder_embed_dim: self.decoder_embed_dim,
+            decoder_depth: self.decoder_depth,
+            decoder_num_heads: self.decoder_num_heads,
+            mask_ratio: self.mask_ratio,
+            norm_pix_loss: self.norm_pix_loss,
+            ..MaeConfig::new(encoder)
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    /// How training prepares pictures: random crop and flip, as MAE.
+    fn augmentation(&self, mean: &[f32], std: &[f32]) -> Pipeline {
+        Pipeline::new(vec![
+            colour(self.in_chans),
+            Step::RandomResizedCrop(RandomResizedCrop {
+                size: self.data.input_size,
+                scale: (self.crop_min, 1.),
+                ratio: (3. / 4., 4. / 3.),
+                filter: Filter::Bicubic,
+            }),
+            Step::HorizontalFlip(HorizontalFlip { probability: 0.5 }),
+            Step::Normalize(Normalize { mean: mean.to_vec(), std: std.to_vec() }),
+        ])
+    }
+}
+
+/// Pre-trains and gives the model file.
+///
+/// # Errors
+/// When data, settings or files are wrong, or training fails.
+pub fn pretrain(args: &PretrainArgs) -> Result<PathBuf> {
+    let config = args.config()?;
+    let data = args.data.open()?;
+    data.print()?;
+    let (mean, std) = measure(data.train.as_ref(), args.in_chans)?;
+    println!("normalisation: mean {mean:.4?} std {std:.4?}");
+    let seed = args.schedule.seed;
+    let train = args.data.loader(
+        &data.train,
+        args.augmentation(&mean, &std),
+        args.schedule.batch_size,
+        Some(seed),
+    )?;
+    let pipeline = args.data.evaluation(args.in_chans, &mean, &std);
+    let validation = data
+        .val
+        .as_ref()
+        .map(|val| args.data.loader(val, pipeline.clone(), args.schedule.batch_size, None));
+    let validation = validation.transpose()?;
+
+    let store = ParamStore::init(&Mae::specs(&config)?, seed, DType::F32, &Device::Cpu)?;
+    let (all, trainable) = store.elements();
+    println!(
+        "{}: {all} parameters, {trainable} trained, lr {:.3e}",
+        args.model,
+        args.schedule.learning_rate()
+    );
+    let task = MaeTask::new(
+        Mae::new(&config, &store.var_builder())?,
+        Mae::new(&config, &store.frozen())?,
+        seed,
+    );
+    let groups = pretrain_groups(&store, args.schedule.weight_decay);
+    let mut optimizer = AdamW::new(groups, AdamWConfig::pretrain())?;
+    let settings = Map::from_iter([
+        ("model".to_string(), serde_json::to_value(&config)?),
+        ("data".to_string(), args.data.settings()),
+        ("batch_size".to_string(), json!(args.schedule.batch_size)),
+        ("weight_decay".to_string(), json!(args.schedule.weight_decay)),
+        ("crop_min".to_string(), json!(args.crop_min)),
+    ]);
+    let card = Card { model: Kind::Mae { config }, pipeline, mean, std };
+    let mut trainer = Trainer::new(
+        &task,
+        &store,
+        &mut optimizer,
+        args.schedule.trainer(validation.as_ref().map(|_| "loss")),
+        &args.output_dir,
+        settings,
+        card.metadata()?,
+    )?;
+    let mut progress = Progress::new("pre-train", args.schedule.epochs, train.batches_per_epoch());
+    let summary = trainer.run(&train, validation.as_ref(), &mut progress)?;
+    let seconds = progress.finish();
+    let path = summary.last_model.unwrap_or_else(|| args.output_dir.clone());
+    println!(
+        "pre-training: {} updates, {} batches skipped, {seconds:.0} s -> {}",
+        summary.state.updates,
+        summary.state.skipped,
+        path.display()
+    );
+    Ok(path)
+}
