@@ -63,7 +63,8 @@ pub fn merge(store: &ParamStore, config: &LoraConfig) -> Result<BTreeMap<String,
 /// While merged, every `B` is zero. So a model built before, which shares the store's memory and
 /// has adapters attached, gives the merged output too, and a clone of the store that is merged
 /// again gains nothing: an update can never be added twice. The borrow keeps the store from being
-/// trained, saved or merged again meanwhile:
+/// trained, saved or merged again meanwhile; of clones merged at the same time, unmerge the last
+/// first, since each restores what it found:
 ///
 /// ```compile_fail,E0499
 /// # use vit_lora::{LoraConfig, Merged, Result, vit_models::ParamStore};
