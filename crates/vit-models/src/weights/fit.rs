@@ -91,13 +91,17 @@ impl WeightFile {
             return Ok(tensor);
         }
         let tokens = shape.get(1).copied().unwrap_or(0);
-        let resized = resize_position_table(&tensor, 1, tokens.saturating_sub(1).isqrt())?;
-        if resized.dims() != shape {
-            let reason =
-                format!("'{name}' cannot be brought from {:?} to {shape:?}", tensor.dims());
-            return Err(Error::File { path: self.path().to_path_buf(), reason });
+        match resize_position_table(&tensor, 1, tokens.saturating_sub(1).isqrt()) {
+            Ok(resized) if resized.dims() == shape => Ok(resized),
+            outcome => {
+                let why = outcome.err().map(|e| format!(": {e}")).unwrap_or_default();
+                let reason = format!(
+                    "'{name}' cannot be brought from {:?} to {shape:?}{why}",
+                    tensor.dims()
+                );
+                Err(Error::File { path: self.path().to_path_buf(), reason })
+            }
         }
-        Ok(resized)
     }
 
     fn plan(&self, wanted: BTreeMap<String, Vec<usize>>, options: &LoadOptions) -> Result<Plan> {

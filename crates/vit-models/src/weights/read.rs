@@ -44,8 +44,10 @@ impl WeightFile {
         let mut start = [0u8; 9];
         let read = read_up_to(&mut file, &mut start).map_err(io)?;
         let opened = match start.get(..read).unwrap_or_default() {
-            [b'P', b'K', ..] => Self::open_pth(path, length)?,
+            // First, because the length before it may begin with the bytes of any other format; in
+            // a zip file this place is a compression method, which is a small number.
             [.., b'{'] if read == 9 => Self::open_safetensors(path, length)?,
+            [b'P', b'K', ..] => Self::open_pth(path, length)?,
             // A pickle outside a zip: PyTorch before 1.6.
             [0x80, ..] => {
                 return Err(fault(path, "PyTorch's legacy format (before 1.6) is not read; load it in PyTorch and save it again".to_string()));
@@ -83,10 +85,11 @@ impl WeightFile {
         let damaged = |e: candle_core::Error| fault(path, format!("cut off or damaged: {e}"));
         // Asking for an absent key is an error for a dictionary; the file itself may then be the
         // state dictionary.
-        let nested = NESTING.iter().find_map(|key| PthTensors::new(path, Some(key)).ok());
+        let open = |key: Option<&str>| contained(|| PthTensors::new(path, key));
+        let nested = NESTING.iter().find_map(|key| open(Some(key)).ok());
         let tensors = match nested.filter(|tensors| !tensors.tensor_infos().is_empty()) {
             Some(tensors) => tensors,
-            None => PthTensors::new(path, None).map_err(damaged)?,
+            None => open(None).map_err(damaged)?,
         };
         let mut shapes = BTreeMap::new();
         for (name, info) in tensors.tensor_infos() {
@@ -156,12 +159,20 @@ impl WeightFile {
         let damaged = |e: candle_core::Error| fault(&self.path, format!("tensor '{name}': {e}"));
         match &self.source {
             Source::Safetensors(tensors) => tensors.load(name, device).map_err(damaged),
-            Source::Pth(tensors) => match tensors.get(name).map_err(damaged)? {
+            Source::Pth(tensors) => match contained(|| tensors.get(name)).map_err(damaged)? {
                 Some(tensor) => tensor.to_device(device).map_err(damaged),
                 None => Err(fault(&self.path, format!("no tensor '{name}'"))),
             },
         }
     }
+}
+
+/// candle's pickle reader stops the program at some damaged files (it takes the arguments of a
+/// tensor from a list without looking at its length); a file must not be able to do that.
+fn contained<T>(read: impl FnOnce() -> candle_core::Result<T>) -> candle_core::Result<T> {
+    // Nothing that `read` was changing is looked at afterwards.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(read))
+        .unwrap_or_else(|_| Err(candle_core::Error::msg("the pickle is malformed")))
 }
 
 fn fault(path: &Path, reason: String) -> Error {

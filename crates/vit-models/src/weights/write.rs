@@ -4,7 +4,6 @@ use std::path::Path;
 
 use candle_core::Tensor;
 use serde_json::{Map, Value};
-use tempfile::NamedTempFile;
 
 use crate::{Error, Result};
 
@@ -25,7 +24,11 @@ pub fn write_atomic(
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    let mut temporary = NamedTempFile::new_in(folder).map_err(io)?;
+    let mut builder = tempfile::Builder::new();
+    // A temporary file is its owner's alone unless told otherwise; the process's mask applies.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut temporary = builder.tempfile_in(folder).map_err(io)?;
     write(temporary.as_file_mut()).map_err(io)?;
     temporary.as_file().sync_all().map_err(io)?;
     temporary.persist(path).map_err(|e| io(e.error))?;

@@ -1,0 +1,10 @@
+//! Weight files: written and read back, fitted to models, damaged, of other makers.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failing test stops by panicking")]
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+
+mod damaged;
+mod other_family;
+mod pytorch;
+mod reports;
+mod round_trip;
+mod support;
