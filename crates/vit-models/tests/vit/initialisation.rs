@@ -159,6 +159,20 @@ fn values_belong_to_seed_and_name_alone() {
     assert_ne!(first["blocks.0.attn.qkv.weight"], first["blocks.1.attn.qkv.weight"]);
 }
 
+/// What a seed stands for does not change with a version of this crate or of `rand`.
+#[test]
+fn the_values_of_a_seed_are_pinned() {
+    let store = store(&small().classifier(5, Pooling::GlobalPool), 0);
+    for (name, want) in [
+        ("cls_token", [0.0030845185f32, -0.0047526727, -0.010457615]),
+        ("patch_embed.proj.weight", [-0.10920075, -0.11301022, 0.041510396]),
+        ("blocks.1.attn.qkv.weight", [0.0026993626, 0.0009854579, 0.010716712]),
+    ] {
+        let got: Vec<f32> = values(&store, name)[..3].iter().map(|v| *v as f32).collect();
+        assert_eq!(got, want, "{name}");
+    }
+}
+
 #[test]
 fn a_name_twice_and_values_that_do_not_fit_are_refused() {
     let spec = ParamSpec::new("a".to_string(), &[2], ParamInit::Constant(1.));
