@@ -89,5 +89,5 @@ pub fn audit_gradients(
         };
         list.push(name.to_string());
     }
-    if report.passed() { Ok(report) } else { Err(Error::Audit(report)) }
+    if report.passed() { Ok(report) } else { Err(Error::Audit(Box::new(report))) }
 }

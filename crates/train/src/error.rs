@@ -9,7 +9,7 @@ pub enum Error {
     Config(String),
     /// The gradient-reach audit found tensors that training would not treat as meant.
     #[error("the gradient-reach audit failed before the first step: {0}")]
-    Audit(crate::AuditReport),
+    Audit(Box<crate::AuditReport>),
     /// The loss or the gradient was not finite too often in a row.
     #[error(
         "{count} steps in a row without a finite {what}, the last at epoch {epoch}, batch {batch}; samples: {}. Try a lower learning rate, longer warm-up or --clip-grad",

@@ -49,7 +49,7 @@ pub struct SkipInfo {
     pub batch: usize,
     /// `loss` or `gradient`.
     pub non_finite: &'static str,
-    /// Samples of the batch.
+    /// Samples of the batch; for a gradient, of all batches of the update.
     pub ids: Vec<String>,
 }
 

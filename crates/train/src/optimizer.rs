@@ -17,7 +17,7 @@ pub trait Optimizer {
     /// every gradient (clipping, mean over micro-batches).
     ///
     /// # Errors
-    /// When a parameter of a group has no gradient.
+    /// When a parameter of a group has no gradient; nothing has changed then.
     fn step(&mut self, grads: &Gradients, lr: f64, grad_scale: f64) -> Result<()>;
 
     /// Number of updates so far.
@@ -29,7 +29,7 @@ pub trait Optimizer {
     /// Takes the memory back, exactly.
     ///
     /// # Errors
-    /// [`Error::Config`] when a tensor is missing or of another shape.
+    /// [`Error::Config`] when a tensor is missing or of another shape; nothing has changed then.
     fn load_state(&mut self, state: &BTreeMap<String, Tensor>, steps: u64) -> Result<()>;
 }
 
@@ -94,6 +94,10 @@ impl Optimizer for AdamW {
     }
 
     fn step(&mut self, grads: &Gradients, lr: f64, grad_scale: f64) -> Result<()> {
+        // Before anything moves.
+        if let Some(name) = self.moments.keys().find(|name| !grads.contains_key(*name)) {
+            return Err(Error::Config(format!("parameter '{name}' has no gradient")));
+        }
         self.steps += 1;
         for group in &self.groups {
             let step = AdamWStep {
@@ -106,7 +110,7 @@ impl Optimizer for AdamW {
             };
             for (name, var) in &group.params {
                 let (Some(grad), Some(moments)) = (grads.get(name), self.moments.get(name)) else {
-                    return Err(Error::Config(format!("parameter '{name}' has no gradient")));
+                    continue;
                 };
                 adamw_step(var, &moments.first, &moments.second, grad, &step)?;
             }
@@ -129,6 +133,8 @@ impl Optimizer for AdamW {
     }
 
     fn load_state(&mut self, state: &BTreeMap<String, Tensor>, steps: u64) -> Result<()> {
+        // Everything is looked at before anything is changed.
+        let mut taken = Vec::with_capacity(2 * self.moments.len());
         for (name, moments) in &self.moments {
             for (part, var) in [("first", &moments.first), ("second", &moments.second)] {
                 let key = format!("{part}.{name}");
@@ -138,8 +144,11 @@ impl Optimizer for AdamW {
                         "the optimiser's memory '{key}' is missing or of another shape"
                     )));
                 };
-                var.set(&saved.contiguous()?)?;
+                taken.push((var, saved.contiguous()?));
             }
+        }
+        for (var, saved) in taken {
+            var.set(&saved)?;
         }
         self.steps = steps;
         Ok(())

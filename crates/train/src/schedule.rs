@@ -85,7 +85,8 @@ mod tests {
                 1e-6,
                 5.,
                 50.,
-                vec![(2.5, 9.765625e-5), (27.5, 9.815625e-5), (49.99, 1.00002e-6)],
+                // The last is published as 1.00002e-6: more digits by cos(π − x) ≈ x²/2 − 1.
+                vec![(2.5, 9.765625e-5), (27.5, 9.815625e-5), (49.99, 1.0000236764e-6)],
             ),
         ] {
             let schedule = Schedule { lr, min_lr, warmup_epochs: warmup, epochs };

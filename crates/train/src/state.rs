@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
@@ -105,13 +105,8 @@ impl Checkpoint {
     }
 
     fn same_settings(&self, saved: &Map<String, Value>, now: &Map<String, Value>) -> Result<()> {
-        let keys: std::collections::BTreeSet<&String> = saved.keys().chain(now.keys()).collect();
-        let show = |value: Option<&Value>| value.map_or("absent".to_string(), Value::to_string);
-        let differing: Vec<String> = keys
-            .into_iter()
-            .filter(|key| saved.get(*key) != now.get(*key))
-            .map(|key| format!("{key} (then {}, now {})", show(saved.get(key)), show(now.get(key))))
-            .collect();
+        let mut differing = Vec::new();
+        differences("", saved, now, &mut differing);
         if differing.is_empty() {
             return Ok(());
         }
@@ -123,5 +118,27 @@ impl Checkpoint {
 
     fn fault(&self, reason: String) -> Error {
         Error::Checkpoint { path: self.path.clone(), reason }
+    }
+}
+
+/// Names the settings that differ, with their path and both values.
+fn differences(
+    path: &str,
+    saved: &Map<String, Value>,
+    now: &Map<String, Value>,
+    found: &mut Vec<String>,
+) {
+    let keys: BTreeSet<&String> = saved.keys().chain(now.keys()).collect();
+    let show = |value: Option<&Value>| value.map_or("absent".to_string(), Value::to_string);
+    for key in keys {
+        match (saved.get(key), now.get(key)) {
+            (then, now) if then == now => {}
+            (Some(Value::Object(then)), Some(Value::Object(now))) => {
+                differences(&format!("{path}{key}."), then, now, found);
+            }
+            (then, now) => {
+                found.push(format!("{path}{key} (then {}, now {})", show(then), show(now)));
+            }
+        }
     }
 }

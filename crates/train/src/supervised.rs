@@ -33,6 +33,26 @@ impl Labels {
             Self::Multi { findings } => findings,
         }
     }
+
+    fn check(&self) -> Result<()> {
+        let Self::Single { classes, smoothing, class_weights } = self else { return Ok(()) };
+        if !(0. ..1.).contains(smoothing) {
+            let message = format!("label smoothing is {smoothing}, must be in [0, 1)");
+            return Err(Error::Config(message));
+        }
+        let Some(weights) = class_weights else { return Ok(()) };
+        if weights.len() != classes.len() {
+            let (given, needed) = (weights.len(), classes.len());
+            return Err(Error::Config(format!("{given} class weights for {needed} classes")));
+        }
+        let bad = |weight: f32| !(weight.is_finite() && weight >= 0.);
+        match classes.iter().zip(weights).find(|(_, weight)| bad(**weight)) {
+            Some((class, weight)) => {
+                Err(Error::Config(format!("the class weight of '{class}' is {weight}")))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// Learning labels from pictures.
@@ -49,12 +69,15 @@ impl<M: Classifier> Supervised<M> {
     /// same store: one records gradients, the other does not, both see the same weights.
     ///
     /// # Errors
-    /// [`Error::Config`] when the head does not fit the labels.
+    /// [`Error::Config`] when the head does not fit the labels, or smoothing or class weights make
+    /// no sense.
     pub fn new(train: M, eval: M, labels: Labels) -> Result<Self> {
         let (outputs, names) = (train.num_classes(), labels.names().len());
         if outputs != names || eval.num_classes() != names {
+            let outputs = if outputs == names { eval.num_classes() } else { outputs };
             return Err(Error::Config(format!("a head of {outputs} outputs for {names} labels")));
         }
+        labels.check()?;
         Ok(Self { train, eval, labels, zero_gradients: Vec::new() })
     }
 

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -5,6 +6,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use vit_datasets::Loader;
+use vit_metrics::Report;
 use vit_models::{Context, ParamStore, save_weights};
 use vit_random::Streams;
 
@@ -49,6 +51,14 @@ impl TrainerConfig {
                 "epochs, accum_iter and max_skipped_in_row must be 1 or more".to_string(),
             ));
         }
+        if let Some(Selection { metric }) = &self.selection
+            && metric != "loss"
+            && !Report::NAMES.contains(&metric.as_str())
+        {
+            let known = Report::NAMES.join(", ");
+            let message = format!("no metric '{metric}' to select by; there are loss, {known}");
+            return Err(Error::Config(message));
+        }
         match self.clip_grad {
             Some(norm) if !(norm.is_finite() && norm > 0.) => {
                 Err(Error::Config(format!("clip_grad is {norm}; leave it out for no clipping")))
@@ -92,6 +102,8 @@ struct Window {
     gradients: Gradients,
     batches: usize,
     loss: f64,
+    /// Samples behind the gradients.
+    ids: Vec<String>,
 }
 
 impl<'a> Trainer<'a> {
@@ -154,6 +166,7 @@ impl<'a> Trainer<'a> {
                     .to_string(),
             ));
         }
+        self.check_optimizer()?;
         let checkpoint = Checkpoint::in_folder(&self.folder);
         let mut state = TrainState::default();
         if checkpoint.exists() {
@@ -180,6 +193,28 @@ impl<'a> Trainer<'a> {
             best_model: state.best_epoch.map(|_| self.folder.join(BEST_FILE)),
             last_model: finished.then(|| self.folder.join(MODEL_FILE)),
             state,
+        }
+    }
+
+    /// The optimiser must change exactly what the store has as trainable: it would leave the rest
+    /// as it is for the whole run, and nobody would be told.
+    fn check_optimizer(&self) -> Result<()> {
+        let groups = self.optimizer.groups().iter();
+        let mut given: BTreeMap<&String, _> =
+            groups.flat_map(|group| &group.params).map(|(name, var)| (name, var.id())).collect();
+        for (name, var) in self.store.trainable() {
+            let id = given.remove(&name.to_string());
+            if id != Some(var.id()) {
+                let why = if id.is_some() { "has another variable for" } else { "does not have" };
+                let message = format!("the optimiser {why} the trainable parameter '{name}'");
+                return Err(Error::Config(message));
+            }
+        }
+        match given.keys().next() {
+            Some(name) => {
+                Err(Error::Config(format!("the optimiser has '{name}', which is not trainable")))
+            }
+            None => Ok(()),
         }
     }
 
@@ -213,7 +248,8 @@ impl<'a> Trainer<'a> {
             self.accumulate(&batch, &mut window, state, log, observer)?;
             state.batch = batch.number + 1;
             // The last update of an epoch takes what is there.
-            let complete = state.batch % self.config.accum_iter == 0 || state.batch == batches;
+            let complete =
+                state.batch.is_multiple_of(self.config.accum_iter) || state.batch == batches;
             if !complete {
                 continue;
             }
@@ -224,7 +260,7 @@ impl<'a> Trainer<'a> {
                 return Ok(flow);
             }
             let every = self.config.checkpoint_every;
-            let due = every > 0 && state.updates % every == 0 && state.batch < batches;
+            let due = every > 0 && state.updates.is_multiple_of(every) && state.batch < batches;
             if due {
                 self.save_checkpoint(checkpoint, state, log)?;
             }
@@ -250,7 +286,7 @@ impl<'a> Trainer<'a> {
         let loss = self.task.loss(batch, &ctx)?;
         let value = loss.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?;
         if !value.is_finite() {
-            return self.skip("loss", batch, state, log, observer);
+            return self.skip("loss", 1, batch, batch.ids.clone(), state, log, observer);
         }
         let mut grads = loss.backward()?;
         for (name, var) in self.store.trainable() {
@@ -263,6 +299,7 @@ impl<'a> Trainer<'a> {
         }
         window.batches += 1;
         window.loss += value;
+        window.ids.extend_from_slice(&batch.ids);
         Ok(())
     }
 
@@ -286,7 +323,8 @@ impl<'a> Trainer<'a> {
         let mean = 1. / (window.batches * self.communicator.world_size()) as f64;
         let grad_norm = global_norm(&window.gradients)? * mean;
         if !grad_norm.is_finite() {
-            self.skip("gradient", last, state, log, observer)?;
+            // The sum does not tell which batch spoiled it: all of them are lost, and named.
+            self.skip("gradient", window.batches, last, window.ids, state, log, observer)?;
             return Ok(ControlFlow::Continue(()));
         }
         let clip = match self.config.clip_grad {
@@ -322,24 +360,22 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
+    #[allow(clippy::too_many_arguments)] // what is skipped, and where that is noted
     fn skip(
         &self,
         what: &'static str,
+        batches: usize,
         batch: &TensorBatch,
+        ids: Vec<String>,
         state: &mut TrainState,
         log: &mut Log,
         observer: &mut dyn Observer,
     ) -> Result<()> {
-        state.skipped += 1;
-        state.skipped_in_row += 1;
-        let info = SkipInfo {
-            epoch: batch.epoch,
-            batch: batch.number,
-            non_finite: what,
-            ids: batch.ids.clone(),
-        };
+        state.skipped += batches as u64;
+        state.skipped_in_row += batches;
+        let info = SkipInfo { epoch: batch.epoch, batch: batch.number, non_finite: what, ids };
         log.write(&info)?;
-        tracing::warn!(epoch = batch.epoch, batch = batch.number, ids = ?batch.ids, "{what} is not finite: batch skipped");
+        tracing::warn!(epoch = batch.epoch, batch = batch.number, ids = ?info.ids, "{what} is not finite: batch skipped");
         observer.skipped(&info);
         if state.skipped_in_row >= self.config.max_skipped_in_row {
             return Err(Error::NonFinite {
