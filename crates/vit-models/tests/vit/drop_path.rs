@@ -1,7 +1,7 @@
 //! Stochastic depth and dropout: rates, mean, and to whom the randomness belongs.
 
 use vit_models::candle_core::{DType, Device, Tensor};
-use vit_models::{Backbone, Context, Error, Vit, VitConfig};
+use vit_models::{Backbone, Block, Context, Error, ParamStore, Vit, VitConfig};
 use vit_random::Streams;
 
 use crate::support::{distance, flat, pictures, small, store};
@@ -123,4 +123,29 @@ fn a_sample_is_trained_the_same_in_any_batch() {
     let evaluated = flat(&model.embed(&images, &Context::eval()).unwrap());
     assert!(distance(&all.concat(), &evaluated) > 1e-2, "nothing was dropped");
     assert!(distance(&all.concat(), &embed(2, &[0, 1, 2, 3, 4, 5, 6, 7]).concat()) > 1e-2);
+}
+
+/// Blocks of one model, equal in everything but their name, drop different samples.
+#[test]
+fn every_block_draws_for_itself() {
+    let config = VitConfig { drop_path: 0.5, ..small() }.block(1);
+    let specs = Block::specs("blocks.1", &config);
+    let store = ParamStore::init(&specs, 1, DType::F32, &Device::Cpu).unwrap();
+    let samples: Vec<u64> = (0..64).collect();
+    let x = pictures([1, 1, 5, 8]).squeeze(0).unwrap().broadcast_as((64, 5, 8)).unwrap();
+    let run = |name: &str| {
+        let block = Block::new(name, &config, &store.frozen().pp("blocks.1")).unwrap();
+        let ctx = Context::train(Streams::new(1), 0, &samples);
+        flat(&block.forward(&x.contiguous().unwrap(), &ctx).unwrap())
+    };
+    let (first, second) = (run("blocks.1"), run("blocks.2"));
+    assert_eq!(first, run("blocks.1"));
+    // Two branches, each dropped or not: a quarter of the samples agrees by chance.
+    let same = first.chunks(40).zip(second.chunks(40)).filter(|(a, b)| a == b).count();
+    assert!((4..32).contains(&same), "{same} of 64");
+    let mut kinds: Vec<Vec<u64>> =
+        first.chunks(40).map(|row| row.iter().map(|v| v.to_bits()).collect()).collect();
+    kinds.sort();
+    kinds.dedup();
+    assert_eq!(kinds.len(), 4, "the two branches are dropped independently");
 }

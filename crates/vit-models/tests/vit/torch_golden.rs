@@ -8,10 +8,10 @@ use vit_models::{
 
 use crate::support::{distance, fixture, flat};
 
-/// One channel, three by three patches of 5, no qkv bias, MLP ratio 2.5.
+/// Two channels, three by three patches of 5, no qkv bias, MLP ratio 2.5.
 fn config(pooling: Pooling) -> VitConfig {
     VitConfig {
-        in_chans: 1,
+        in_chans: 2,
         embed_dim: 12,
         depth: 2,
         num_heads: 3,
