@@ -1,6 +1,6 @@
 //! What the tests that cross crates share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The workspace's root.
 #[must_use]
@@ -32,4 +32,17 @@ pub fn shared_file(variable: &str, fallback: &str, file: &str) -> Option<PathBuf
         eprintln!("{message}");
     }
     None
+}
+
+/// An example's program, which `cargo test --workspace` builds beside the tests.
+///
+/// # Panics
+/// When it is not built.
+#[must_use]
+pub fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap_or_default();
+    let profile = test.parent().and_then(Path::parent).unwrap_or(Path::new("."));
+    let path = profile.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    assert!(path.exists(), "{} is not built; run `cargo test --workspace`", path.display());
+    path
 }
