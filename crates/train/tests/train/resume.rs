@@ -205,7 +205,7 @@ fn a_finished_run_is_left_as_it_is() {
     same_files(folder.path(), &want, "started again");
 }
 
-/// What the comparisons above rely on: another seed's run has other bytes.
+/// What the comparisons above rely on: a run that differs in anything has other bytes.
 #[test]
 fn another_run_has_other_bytes() {
     let (one, other) = (uninterrupted(PLAN), uninterrupted(Plan { drop_path: 0.3, ..PLAN }));
