@@ -90,10 +90,10 @@ impl DataArgs {
         let path = Path::new(&self.data);
         let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
         let open = match (self.data.as_str(), extension.as_deref()) {
-            ("phantom", _) => self.split(self.phantom(PhantomKind::Xray)?)?,
-            ("phantom-endoscopy", _) => self.split(self.phantom(PhantomKind::Endoscopy)?)?,
+            ("phantom", _) => self.split(&self.phantom(PhantomKind::Xray)?)?,
+            ("phantom-endoscopy", _) => self.split(&self.phantom(PhantomKind::Endoscopy)?)?,
             (_, Some("npz")) => Self::medmnist(path)?,
-            (_, Some("csv")) => self.split(self.csv(path)?)?,
+            (_, Some("csv")) => self.split(&self.csv(path)?)?,
             _ if path.is_dir() => self.folder(path)?,
             _ => bail!(
                 "--data {}: neither `phantom`, `phantom-endoscopy`, an .npz, a .csv nor a folder",
@@ -157,7 +157,7 @@ impl DataArgs {
             Ok(Arc::new(InMemory::new(Arc::new(ImageFolder::open(root, &options)?), CACHE_BYTES)))
         };
         if !root.join("train").is_dir() {
-            return self.split(open(None)?);
+            return self.split(&open(None)?);
         }
         let has = |names: &[&str]| names.iter().any(|name| root.join(name).is_dir());
         let part = |names: &[&str], split| has(names).then(|| open(Some(split))).transpose();
@@ -169,12 +169,12 @@ impl DataArgs {
     }
 
     /// 70 % training, 10 % validation, 20 % test, no patient in two parts.
-    fn split(&self, all: Arc<dyn Dataset>) -> Result<OpenData> {
+    fn split(&self, all: &Arc<dyn Dataset>) -> Result<OpenData> {
         let parts = split_by_group(all.as_ref(), &[0.7, 0.1, 0.2], self.split_seed)?;
         check_parts_disjoint(all.as_ref(), &parts)?;
         let mut subsets = Vec::new();
         for part in parts {
-            subsets.push(Arc::new(Subset::new(Arc::clone(&all), part)?) as Arc<dyn Dataset>);
+            subsets.push(Arc::new(Subset::new(Arc::clone(all), part)?) as Arc<dyn Dataset>);
         }
         let mut subsets = subsets.into_iter();
         let train = subsets.next().context("the split has no training part")?;

@@ -1,5 +1,10 @@
 //! What the tests that cross crates share.
 
+// Test helpers: failing is their purpose.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::missing_panics_doc)]
+
+pub mod tiny;
+
 use std::path::{Path, PathBuf};
 
 /// The workspace's root.
@@ -11,9 +16,6 @@ pub fn root() -> PathBuf {
 /// A file of the data that are not part of the project: below `variable`, or else below
 /// `../shared/{fallback}` beside the checkout. `None`, with a message, where it is absent;
 /// `VITALIGHT_REQUIRE_DATA=1`, which CI sets, makes absence a failure.
-///
-/// # Panics
-/// When the file is absent and data are required.
 #[must_use]
 pub fn shared_file(variable: &str, fallback: &str, file: &str) -> Option<PathBuf> {
     let folder = std::env::var_os(variable).map(PathBuf::from);
@@ -23,7 +25,6 @@ pub fn shared_file(variable: &str, fallback: &str, file: &str) -> Option<PathBuf
         return Some(path);
     }
     let message = format!("skipped: {} is absent; set {variable} to its folder", path.display());
-    #[allow(clippy::panic)] // a test helper: failing is its purpose
     if std::env::var_os("VITALIGHT_REQUIRE_DATA").is_some_and(|value| value == "1") {
         panic!("{message}");
     }
@@ -35,9 +36,6 @@ pub fn shared_file(variable: &str, fallback: &str, file: &str) -> Option<PathBuf
 }
 
 /// An example's program, which `cargo test --workspace` builds beside the tests.
-///
-/// # Panics
-/// When it is not built.
 #[must_use]
 pub fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap_or_default();

@@ -1,5 +1,8 @@
 //! Wrong input to the programs: each a clear message, no panic, nothing lost.
 
+// In tests a panic is a failure.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;

@@ -1,32 +1,20 @@
 //! The golden cases of the reference implementation (`spec/mae.md` 13): weights, picture and noise
 //! are formulas, so nothing is downloaded.
 
-use candle_core::{DType, Device, Tensor};
+// In tests a panic is a failure.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use candle_core::{Device, Tensor};
 use mae_pretrain::{Mae, MaeConfig, MaeOutput, Masking};
 use serde_json::Value;
-use vit_models::{Classifier, Context, ParamSpec, ParamStore, Pooling, Vit, VitConfig};
+use vit_models::{Classifier, Context, ParamStore, Pooling, Vit};
 use vit_train::{
     AdamW, AdamWConfig, Gradients, Optimizer, ParamGroup, cross_entropy, layer_decay_groups,
     pretrain_groups,
 };
+use vitalight_tests::tiny::{fill, golden, images, l2, noise, trunk};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
-
-fn golden() -> Option<Value> {
-    let path = vitalight_tests::shared_file("VITALIGHT_GOLDEN", "golden", "mae_tiny.json")?;
-    Some(serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap())
-}
-
-fn encoder() -> VitConfig {
-    VitConfig {
-        img_size: 32,
-        patch_size: 8,
-        embed_dim: 16,
-        depth: 2,
-        num_heads: 2,
-        ..VitConfig::vit_tiny(8, 32)
-    }
-}
 
 fn mae(norm_pix_loss: bool) -> MaeConfig {
     MaeConfig {
@@ -34,44 +22,12 @@ fn mae(norm_pix_loss: bool) -> MaeConfig {
         decoder_depth: 1,
         decoder_num_heads: 2,
         norm_pix_loss,
-        ..MaeConfig::new(encoder())
+        ..MaeConfig::new(trunk())
     }
-}
-
-/// Element `i` of the `j`-th parameter in sorted order: `0.2·cos(0.7(i+1) + 1.3j)`; norm weights
-/// `1 + 0.1·cos(…)`. Fixed tables stay as they are.
-fn fill(specs: &[ParamSpec]) -> ParamStore {
-    let store = ParamStore::init(specs, 0, DType::F32, &Device::Cpu).unwrap();
-    for (j, (name, param)) in store.iter().enumerate() {
-        if !param.trainable() {
-            continue;
-        }
-        let norm = name.contains("norm") && name.ends_with("weight");
-        let value = |i: usize| {
-            let wave = (0.7 * (i as f64 + 1.) + 1.3 * j as f64).cos();
-            (if norm { 1. + 0.1 * wave } else { 0.2 * wave }) as f32
-        };
-        let values: Vec<f32> = (0..param.var().elem_count()).map(value).collect();
-        store
-            .set(name, &Tensor::from_vec(values, param.var().shape(), &Device::Cpu).unwrap())
-            .unwrap();
-    }
-    store
-}
-
-fn images() -> Tensor {
-    let value = |i: usize| (0.013 * i as f64 + 0.5 * (0.37 * i as f64).cos()).sin() as f32;
-    let values: Vec<f32> = (0..2 * 3 * 32 * 32).map(value).collect();
-    let sum: f64 = values.iter().map(|v| f64::from(*v)).sum();
-    assert!((sum - 90.247312).abs() < 1e-3, "{sum}");
-    Tensor::from_vec(values, (2, 3, 32, 32), &Device::Cpu).unwrap()
 }
 
 fn masking() -> Masking {
-    let golden_ratio = (5f64.sqrt() - 1.) / 2.;
-    let noise: Vec<f32> =
-        (0..32).map(|i| (golden_ratio * (i as f64 + 1.)).fract() as f32).collect();
-    Masking::from_noise(&[noise[..16].to_vec(), noise[16..].to_vec()], 16, 0.75).unwrap()
+    Masking::from_noise(&noise(), 16, 0.75).unwrap()
 }
 
 fn scalar(loss: &Tensor) -> f64 {
@@ -81,11 +37,6 @@ fn scalar(loss: &Tensor) -> f64 {
 #[track_caller]
 fn close(got: f64, want: f64, tolerance: f64) {
     assert!((got - want).abs() <= tolerance, "{got} instead of {want}");
-}
-
-fn l2(tensor: &Tensor) -> f64 {
-    let squares = tensor.to_dtype(DType::F64).unwrap().sqr().unwrap().sum_all().unwrap();
-    squares.to_scalar::<f64>().unwrap().sqrt()
 }
 
 fn gradients(store: &ParamStore, loss: &Tensor) -> Gradients {
@@ -236,7 +187,7 @@ fn classifiers_after_one_step() -> Outcome {
         [(Pooling::GlobalPool, "vit_global_pool"), (Pooling::ClassToken, "vit_cls_token")]
     {
         let golden = &golden[key];
-        let config = encoder().classifier(5, pooling);
+        let config = trunk().classifier(5, pooling);
         let store = fill(&Vit::specs(&config)?);
         let model = Vit::new(&config, &store.var_builder())?;
         let loss = || -> Result<Tensor, Box<dyn std::error::Error>> {
@@ -261,7 +212,7 @@ fn classifiers_after_one_step() -> Outcome {
 /// Guards the helper above: a wave that is not what the formula says would show here first.
 #[test]
 fn the_filling_formula() {
-    let store = fill(&Vit::specs(&encoder().classifier(5, Pooling::ClassToken)).unwrap());
+    let store = fill(&Vit::specs(&trunk().classifier(5, Pooling::ClassToken)).unwrap());
     let (name, first) = store.iter().next().unwrap();
     assert_eq!(name, "blocks.0.attn.proj.bias");
     let value = first.var().flatten_all().unwrap().to_vec1::<f32>().unwrap()[0];

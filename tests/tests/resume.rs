@@ -1,5 +1,8 @@
 //! A run killed at a random moment and started again ends with the same bytes as one that was not.
 
+// In tests a panic is a failure.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

@@ -4,7 +4,7 @@
 mod common;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::{Act, Toy};
 use vit_datasets::{
@@ -148,8 +148,11 @@ fn workers_never_run_ahead_of_the_caller() {
         assert!(toy.reads() <= (taken + 3) * 7, "{} reads after {taken}", toy.reads());
         epoch.next().unwrap().unwrap();
     }
-    std::thread::sleep(Duration::from_millis(50));
-    assert_eq!(toy.reads(), 13 * 7, "but they do fill the queue");
+    // But they do fill the queue; how soon is the machine's affair.
+    while toy.reads() < 13 * 7 {
+        std::thread::yield_now();
+    }
+    assert_eq!(toy.reads(), 13 * 7);
 }
 
 #[test]
@@ -157,13 +160,11 @@ fn dropping_an_epoch_early_stops_the_threads() {
     for taken in [0, 1, 5] {
         let toy = Arc::new(Toy::unlabelled(7 * 100));
         let loader = loader(Arc::clone(&toy) as Arc<dyn Dataset>, 4, true);
-        let start = Instant::now();
         let mut epoch = loader.epoch(0, 0);
         for _ in 0..taken {
             epoch.next().unwrap().unwrap();
         }
         drop(epoch);
-        assert!(start.elapsed() < Duration::from_secs(5));
         let reads = toy.reads();
         drop(loader);
         // Only this test holds the data now: every thread has given its part back.

@@ -115,7 +115,7 @@ impl Masking {
     pub fn gather_visible(&self, tokens: &Tensor) -> Result<Tensor> {
         let visible =
             self.shuffled.iter().map(|order| order.iter().copied().take(self.keep).collect());
-        gather(tokens, visible.collect(), self.patches)
+        gather(tokens, &visible.collect::<Vec<_>>(), self.patches)
     }
 
     /// Tokens in shuffled order back to the order of the picture: `[B, L, D]` to `[B, L, D]`.
@@ -123,12 +123,12 @@ impl Masking {
     /// # Errors
     /// When the tokens are of another batch.
     pub fn restore(&self, tokens: &Tensor) -> Result<Tensor> {
-        gather(tokens, self.ids_restore(), self.patches)
+        gather(tokens, &self.ids_restore(), self.patches)
     }
 }
 
 /// Picks tokens of each picture, by one lookup in the flattened batch.
-fn gather(tokens: &Tensor, picks: Vec<Vec<u32>>, patches: usize) -> Result<Tensor> {
+fn gather(tokens: &Tensor, picks: &[Vec<u32>], patches: usize) -> Result<Tensor> {
     let (batch, count, dim) = tokens.dims3()?;
     if batch != picks.len() || count != patches {
         return Err(Error::Config(format!(
@@ -213,7 +213,7 @@ mod tests {
         let masking = Masking::random(&mut rows, 16, 0.5).unwrap();
         let values: Vec<f32> = (0..2 * 16 * 3).map(|v| v as f32).collect();
         let tokens = Tensor::from_vec(values, (2, 16, 3), &Device::Cpu).unwrap();
-        let shuffled = gather(&tokens, masking.shuffled.clone(), 16).unwrap();
+        let shuffled = gather(&tokens, &masking.shuffled, 16).unwrap();
         let back = masking.restore(&shuffled).unwrap();
         let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         assert_eq!(flat(&back), flat(&tokens));
