@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 use vit_datasets::{Target, Task};
-use vit_models::candle_core::{DType, Device};
+use vit_models::candle_core::DType;
 use vit_models::{LoadOptions, ParamStore, Vit, write_atomic};
 use vit_train::{Evaluation, Labels, Supervised, Task as _, TensorBatch};
 
 use crate::data::Split3;
 use crate::finetune::build;
-use crate::{Card, DataArgs, Kind};
+use crate::{Card, DataArgs, DeviceArgs, Kind};
 
 /// Evaluation of a classifier.
 #[derive(Debug, Clone, Args)]
@@ -18,6 +18,9 @@ pub struct EvaluateArgs {
     #[command(flatten)]
     /// The data.
     pub data: DataArgs,
+    #[command(flatten)]
+    /// Where to compute.
+    pub device: DeviceArgs,
     /// Model file written by fine-tuning. Preprocessing and label names come from it.
     #[arg(long)]
     pub checkpoint: PathBuf,
@@ -57,7 +60,7 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<Evaluation> {
         let adapters = vit_lora::specs(&specs, lora)?;
         specs.extend(adapters);
     }
-    let store = ParamStore::init(&specs, 0, DType::F32, &Device::Cpu)?;
+    let store = ParamStore::init(&specs, 0, DType::F32, &args.device.open()?)?;
     file.load_into(&store, &LoadOptions::strict())?;
     let kind = match &labels {
         Task::MultiLabel { findings } => Labels::Multi { findings: findings.clone() },
@@ -71,7 +74,7 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<Evaluation> {
     let loader = args.data.loader(part, card.pipeline, args.batch_size, None)?;
     let mut batches = Vec::new();
     for batch in loader.epoch(0, 0) {
-        batches.push(TensorBatch::new(batch?, &Device::Cpu)?);
+        batches.push(TensorBatch::new(batch?, store.device())?);
     }
     let evaluation = task.evaluate(&mut batches.iter().cloned().map(Ok))?;
     std::fs::create_dir_all(&args.output_dir)?;

@@ -16,7 +16,7 @@ use vit_transforms::{
 };
 
 use crate::data::{colour, measure};
-use crate::{Card, DataArgs, Kind, Progress, ScheduleArgs};
+use crate::{Card, DataArgs, DeviceArgs, EncoderArgs, Kind, Progress, ScheduleArgs};
 
 /// Fine-tuning, of the whole model or of adapters.
 #[derive(Debug, Clone, Args)]
@@ -25,23 +25,17 @@ pub struct FinetuneArgs {
     /// The data.
     pub data: DataArgs,
     #[command(flatten)]
+    /// Where to compute.
+    pub device: DeviceArgs,
+    #[command(flatten)]
     /// Length and speed.
     pub schedule: ScheduleArgs,
     /// Pre-trained weights (safetensors or MAE `.pth`). Without them: random weights.
     #[arg(long)]
     pub finetune: Option<PathBuf>,
-    /// Encoder, where the weights do not say: vit_tiny, vit_small, vit_base, vit_large, vit_huge.
-    #[arg(long, default_value = "vit_tiny")]
-    pub model: String,
-    /// Side of a patch in pixels, where the weights do not say.
-    #[arg(long, default_value_t = 4)]
-    pub patch_size: usize,
-    /// Channels the model sees, where the weights do not say.
-    #[arg(long, default_value_t = 1)]
-    pub in_chans: usize,
-    /// Number of encoder blocks, if neither the preset's nor in the weights.
-    #[arg(long)]
-    pub depth: Option<usize>,
+    #[command(flatten)]
+    /// The encoder.
+    pub encoder: EncoderArgs,
     /// Rank of LoRA adapters on query and value; without it the whole model is trained.
     #[arg(long)]
     pub lora_rank: Option<usize>,
@@ -94,9 +88,7 @@ struct Base {
 impl FinetuneArgs {
     /// The encoder: as its file says, else as the flags say.
     fn base(&self) -> Result<Base> {
-        let mut config = VitConfig::by_name(&self.model, self.patch_size, self.data.input_size)?;
-        config.in_chans = self.in_chans;
-        config.depth = self.depth.unwrap_or(config.depth);
+        let mut config = self.encoder.config(self.data.input_size)?;
         let Some(path) = &self.finetune else {
             return Ok(Base { config, file: None, normalisation: None });
         };
@@ -208,6 +200,7 @@ fn parameters(
     base: &Base,
     lora: Option<&LoraConfig>,
     seed: u64,
+    device: &Device,
 ) -> Result<ParamStore> {
     let mut specs = Vit::specs(config)?;
     if base.file.is_some() {
@@ -215,7 +208,7 @@ fn parameters(
             spec.init = vit_models::ParamInit::Normal(HEAD_STD);
         }
     }
-    let mut store = ParamStore::init(&specs, seed, DType::F32, &Device::Cpu)?;
+    let mut store = ParamStore::init(&specs, seed, DType::F32, device)?;
     if let Some(file) = &base.file {
         print!("{}", file.load_into(&store, &LoadOptions::new_head())?);
     }
@@ -256,7 +249,7 @@ pub fn finetune(args: &FinetuneArgs) -> Result<PathBuf> {
         Some(normalisation) => normalisation,
         None => measure(data.train.as_ref(), config.in_chans)?,
     };
-    let store = parameters(&config, &base, lora.as_ref(), seed)?;
+    let store = parameters(&config, &base, lora.as_ref(), seed, &args.device.open()?)?;
     let (all, trainable) = store.elements();
     println!(
         "{all} parameters, {trainable} trained ({:.2} %), lr {:.3e}",

@@ -7,6 +7,8 @@
 #![allow(clippy::print_stdout)]
 
 mod data;
+mod device;
+mod encoder;
 mod evaluate;
 mod finetune;
 mod model_file;
@@ -16,6 +18,8 @@ mod reconstruct;
 mod schedule;
 
 pub use data::{DataArgs, OpenData, Split3};
+pub use device::DeviceArgs;
+pub use encoder::EncoderArgs;
 pub use evaluate::{EvaluateArgs, evaluate};
 pub use finetune::{FinetuneArgs, finetune};
 pub use model_file::{Card, Kind};

@@ -4,13 +4,13 @@ use anyhow::Result;
 use clap::Args;
 use mae_pretrain::{Mae, MaeConfig, MaeTask};
 use serde_json::{Map, json};
-use vit_models::candle_core::{DType, Device};
-use vit_models::{ParamStore, VitConfig};
+use vit_models::ParamStore;
+use vit_models::candle_core::DType;
 use vit_train::{AdamW, AdamWConfig, Trainer, pretrain_groups};
 use vit_transforms::{Filter, HorizontalFlip, Normalize, Pipeline, RandomResizedCrop, Step};
 
 use crate::data::{colour, measure};
-use crate::{Card, DataArgs, Kind, Progress, ScheduleArgs};
+use crate::{Card, DataArgs, DeviceArgs, EncoderArgs, Kind, Progress, ScheduleArgs};
 
 /// Masked pre-training.
 #[derive(Debug, Clone, Args)]
@@ -19,20 +19,14 @@ pub struct PretrainArgs {
     /// The data.
     pub data: DataArgs,
     #[command(flatten)]
+    /// Where to compute.
+    pub device: DeviceArgs,
+    #[command(flatten)]
     /// Length and speed.
     pub schedule: ScheduleArgs,
-    /// Encoder: vit_tiny, vit_small, vit_base, vit_large, vit_huge.
-    #[arg(long, default_value = "vit_tiny")]
-    pub model: String,
-    /// Side of a patch in pixels.
-    #[arg(long, default_value_t = 4)]
-    pub patch_size: usize,
-    /// Channels the model sees: 1 or 3.
-    #[arg(long, default_value_t = 1)]
-    pub in_chans: usize,
-    /// Number of encoder blocks, if not the preset's.
-    #[arg(long)]
-    pub depth: Option<usize>,
+    #[command(flatten)]
+    /// The encoder.
+    pub encoder: EncoderArgs,
     /// Width of the decoder.
     #[arg(long, default_value_t = 512)]
     pub decoder_embed_dim: usize,
@@ -58,9 +52,7 @@ pub struct PretrainArgs {
 
 impl PretrainArgs {
     fn config(&self) -> Result<MaeConfig> {
-        let mut encoder = VitConfig::by_name(&self.model, self.patch_size, self.data.input_size)?;
-        encoder.in_chans = self.in_chans;
-        encoder.depth = self.depth.unwrap_or(encoder.depth);
+        let encoder = self.encoder.config(self.data.input_size)?;
         let config = MaeConfig {
             decoder_embed_dim: self.decoder_embed_dim,
             decoder_depth: self.decoder_depth,
@@ -76,7 +68,7 @@ impl PretrainArgs {
     /// How training prepares pictures: random crop and flip, as MAE.
     fn augmentation(&self, mean: &[f32], std: &[f32]) -> Pipeline {
         Pipeline::new(vec![
-            colour(self.in_chans),
+            colour(self.encoder.in_chans),
             Step::RandomResizedCrop(RandomResizedCrop {
                 size: self.data.input_size,
                 scale: (self.crop_min, 1.),
@@ -97,7 +89,7 @@ pub fn pretrain(args: &PretrainArgs) -> Result<PathBuf> {
     let config = args.config()?;
     let data = args.data.open()?;
     data.print()?;
-    let (mean, std) = measure(data.train.as_ref(), args.in_chans)?;
+    let (mean, std) = measure(data.train.as_ref(), args.encoder.in_chans)?;
     println!("normalisation: mean {mean:.4?} std {std:.4?}");
     let seed = args.schedule.seed;
     let train = args.data.loader(
@@ -106,18 +98,18 @@ pub fn pretrain(args: &PretrainArgs) -> Result<PathBuf> {
         args.schedule.batch_size,
         Some(seed),
     )?;
-    let pipeline = args.data.evaluation(args.in_chans, &mean, &std);
+    let pipeline = args.data.evaluation(args.encoder.in_chans, &mean, &std);
     let validation = data
         .val
         .as_ref()
         .map(|val| args.data.loader(val, pipeline.clone(), args.schedule.batch_size, None));
     let validation = validation.transpose()?;
 
-    let store = ParamStore::init(&Mae::specs(&config)?, seed, DType::F32, &Device::Cpu)?;
+    let store = ParamStore::init(&Mae::specs(&config)?, seed, DType::F32, &args.device.open()?)?;
     let (all, trainable) = store.elements();
     println!(
         "{}: {all} parameters, {trainable} trained, lr {:.3e}",
-        args.model,
+        args.encoder.model,
         args.schedule.learning_rate()
     );
     let task = MaeTask::new(

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 use mae_pretrain::{Mae, Masking, reconstruction_sheet};
-use vit_models::candle_core::{DType, Device};
+use vit_models::candle_core::DType;
 use vit_models::{Context, LoadOptions, ParamStore, write_atomic};
 use vit_random::Streams;
 use vit_train::TensorBatch;
 use vit_transforms::encode_png;
 
 use crate::data::Split3;
-use crate::{Card, DataArgs, Kind};
+use crate::{Card, DataArgs, DeviceArgs, Kind};
 
 /// Pictures of what a masked auto-encoder reconstructs.
 #[derive(Debug, Clone, Args)]
@@ -19,6 +19,9 @@ pub struct ReconstructArgs {
     #[command(flatten)]
     /// The data.
     pub data: DataArgs,
+    #[command(flatten)]
+    /// Where to compute.
+    pub device: DeviceArgs,
     /// Model file written by pre-training.
     #[arg(long)]
     pub checkpoint: PathBuf,
@@ -49,7 +52,7 @@ pub fn reconstruct(args: &ReconstructArgs) -> Result<PathBuf> {
         bail!("{} is a classifier: it has no decoder", args.checkpoint.display());
     };
     config.mask_ratio = args.mask_ratio.unwrap_or(config.mask_ratio);
-    let store = ParamStore::init(&Mae::specs(&config)?, 0, DType::F32, &Device::Cpu)?;
+    let store = ParamStore::init(&Mae::specs(&config)?, 0, DType::F32, &args.device.open()?)?;
     file.load_into(&store, &LoadOptions::strict())?;
     let model = Mae::new(&config, &store.frozen())?;
     let data = args.data.open()?;
@@ -61,7 +64,7 @@ pub fn reconstruct(args: &ReconstructArgs) -> Result<PathBuf> {
     let subset: std::sync::Arc<dyn vit_datasets::Dataset> = std::sync::Arc::new(subset);
     let loader = args.data.loader(&subset, card.pipeline, args.count.max(1), None)?;
     let Some(batch) = loader.epoch(0, 0).next() else { bail!("there are no pictures") };
-    let batch = TensorBatch::new(batch?, &Device::Cpu)?;
+    let batch = TensorBatch::new(batch?, store.device())?;
     let mut masks: Vec<_> =
         batch.samples.iter().map(|&sample| streams.stream("mask", 0, sample)).collect();
     let masking = Masking::random(&mut masks, config.encoder.num_patches(), config.mask_ratio)?;

@@ -81,16 +81,19 @@ fn panels(
 
 fn caption(model: &Mae) -> Vec<String> {
     let config = model.config();
-    let hidden = format!("{:.0} % of patches hidden (mean colour)", 100. * config.mask_ratio);
+    let hidden = format!("{:.0} % of patches hidden (mean colour).", 100. * config.mask_ratio);
+    let mut lines = vec![
+        hidden,
+        "Visible patches are never predicted in training: ignore them".to_string(),
+        "in the third column.".to_string(),
+    ];
     if config.norm_pix_loss {
-        vec![
-            hidden,
-            "norm-pix model: every reconstructed patch is shown with the".to_string(),
+        lines.extend([
+            "Norm-pix model: every reconstructed patch is shown with the".to_string(),
             "TRUE patch's mean and variance, hidden patches included.".to_string(),
-        ]
-    } else {
-        vec![hidden]
+        ]);
     }
+    lines
 }
 
 fn caption_width(caption: &[String]) -> usize {
@@ -168,5 +171,79 @@ impl Sheet {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MaeConfig;
+    use vit_models::{Context, ParamStore, VitConfig};
+
+    fn model(norm_pix_loss: bool) -> Mae {
+        let encoder =
+            VitConfig { embed_dim: 16, depth: 1, num_heads: 2, ..VitConfig::vit_tiny(4, 16) };
+        let decoder =
+            MaeConfig { decoder_embed_dim: 8, decoder_depth: 1, ..MaeConfig::new(encoder) };
+        let config = MaeConfig { decoder_num_heads: 2, norm_pix_loss, ..decoder };
+        let specs = Mae::specs(&config).unwrap();
+        let store = ParamStore::init(&specs, 0, DType::F32, &Device::Cpu).unwrap();
+        Mae::new(&config, &store.frozen()).unwrap()
+    }
+
+    fn images() -> Tensor {
+        let values: Vec<f32> = (0..3 * 256).map(|i| (0.1 * i as f32).sin()).collect();
+        Tensor::from_vec(values, (1, 3, 16, 16), &Device::Cpu).unwrap()
+    }
+
+    fn masking() -> Masking {
+        Masking::from_noise(&[(0..16).map(|i| (i * 7 % 16) as f32).collect()], 16, 0.75).unwrap()
+    }
+
+    fn values(tensor: &Tensor) -> Vec<f32> {
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    /// A perfect prediction must come out as the original, also through normalised patches.
+    #[test]
+    fn a_perfect_prediction_looks_like_the_original() {
+        for norm_pix in [false, true] {
+            let (model, images, masking) = (model(norm_pix), images(), masking());
+            let mut output = model.forward(&images, &masking, &Context::eval()).unwrap();
+            output.pred = model.target(&images).unwrap();
+            let [original, masked, reconstruction, pasted] =
+                panels(&model, &images, &output, &masking).unwrap();
+            for panel in [&reconstruction, &pasted] {
+                for (a, b) in values(panel).iter().zip(values(&original)) {
+                    assert!((a - b).abs() < 1e-5, "{a} {b}");
+                }
+            }
+            let hidden = values(&masked).iter().filter(|value| **value == 0.).count();
+            assert!((12 * 48..12 * 48 + 8).contains(&hidden), "{hidden} of 768 values hidden");
+        }
+    }
+
+    #[test]
+    fn the_caption_of_a_norm_pix_model_warns() {
+        assert!(caption(&model(true)).join(" ").contains("TRUE patch"));
+        assert!(!caption(&model(false)).join(" ").contains("TRUE patch"));
+    }
+
+    #[test]
+    fn the_sheet_holds_four_columns_and_the_original_colours() {
+        let (model, images, masking) = (model(false), images(), masking());
+        let output = model.forward(&images, &masking, &Context::eval()).unwrap();
+        let sheet =
+            reconstruction_sheet(&model, &images, &output, &masking, &[0.5], &[0.25]).unwrap();
+        assert!(sheet.width() >= 4 * 160 && sheet.height() > 160);
+        let Pixels::U8(pixels) = sheet.pixels() else { panic!("8-bit") };
+        let top = MARGIN + GLYPH + MARGIN / 2;
+        let first = &pixels[(top * sheet.width() + MARGIN) * 3..][..3];
+        let want: Vec<u8> = (0..3)
+            .map(|c| ((values(&images)[c * 256] * 0.25 + 0.5) * 255.).clamp(0., 255.) as u8)
+            .collect();
+        assert_eq!(first, want);
+        let wrong = reconstruction_sheet(&model, &images, &output, &masking, &[0.5, 0.5], &[0.25]);
+        assert!(wrong.unwrap_err().to_string().contains("2 normalisation values"));
     }
 }

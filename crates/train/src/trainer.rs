@@ -166,6 +166,12 @@ impl<'a> Trainer<'a> {
                     .to_string(),
             ));
         }
+        if let (Some(selection), None) = (&self.config.selection, validation) {
+            return Err(Error::Config(format!(
+                "the best model is to be chosen by '{}', but there is no validation data",
+                selection.metric
+            )));
+        }
         self.check_optimizer()?;
         let checkpoint = Checkpoint::in_folder(&self.folder);
         let mut state = TrainState::default();
