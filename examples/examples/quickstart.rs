@@ -19,10 +19,14 @@ use vitalight_examples::{
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
-    /// Where to put everything. Emptied parts of it are made anew; a finished run is not repeated.
+    /// Where to put everything. What is finished there is not done again; remove it to start anew.
     #[arg(long, default_value = "output/quickstart")]
     output_dir: PathBuf,
 }
+
+/// The same generated pictures in every step.
+const PHANTOMS: [&str; 6] =
+    ["--data", "phantom", "--phantom-len", "1600", "--phantom-contrast", "3"];
 
 /// Flags of a step, as one would type them.
 fn parse<T: clap::Args>(flags: &[&str]) -> Result<T> {
@@ -37,77 +41,43 @@ fn main() -> Result<()> {
 
     println!("1. Pre-training on pictures without their labels");
     let pretrain_dir = folder("pretrain");
-    let encoder = pretrain(&parse::<PretrainArgs>(&[
-        "--data",
-        "phantom",
-        "--depth",
-        "4",
-        "--decoder-embed-dim",
-        "96",
-        "--decoder-depth",
-        "2",
-        "--decoder-num-heads",
-        "3",
-        "--epochs",
-        "12",
-        "--warmup-epochs",
-        "2",
-        "--blr",
-        "4e-3",
-        "--batch-size",
-        "32",
-        "--crop-min",
-        "0.6",
-        "--output-dir",
-        &pretrain_dir,
-    ])?)?;
+    let encoder = pretrain(&parse::<PretrainArgs>(
+        &[
+            &PHANTOMS[..],
+            &["--patch-size", "8", "--depth", "4", "--decoder-embed-dim", "96"],
+            &["--decoder-depth", "1", "--decoder-num-heads", "3", "--mask-ratio", "0.6"],
+            &["--norm-pix-loss", "--epochs", "15", "--warmup-epochs", "2", "--blr", "8e-3"],
+            &["--batch-size", "32", "--crop-min", "0.6", "--output-dir", &pretrain_dir],
+        ]
+        .concat(),
+    )?)?;
     let encoder = encoder.display().to_string();
 
     println!("\n2. Reconstructing hidden patches");
     let picture_path = folder("reconstruction.png");
-    let picture = reconstruct(&parse::<ReconstructArgs>(&[
-        "--checkpoint",
-        &encoder,
-        "--out",
-        &picture_path,
-    ])?)?;
+    let picture = reconstruct(&parse::<ReconstructArgs>(
+        &[&PHANTOMS[..], &["--checkpoint", &encoder, "--out", &picture_path]].concat(),
+    )?)?;
 
     println!("\n3. Fine-tuning with LoRA on the labels");
     let finetune_dir = folder("lora");
-    let model = finetune(&parse::<FinetuneArgs>(&[
-        "--finetune",
-        &encoder,
-        "--lora-rank",
-        "8",
-        "--epochs",
-        "20",
-        "--warmup-epochs",
-        "2",
-        "--blr",
-        "2e-2",
-        "--layer-decay",
-        "1",
-        "--drop-path",
-        "0",
-        "--batch-size",
-        "32",
-        "--crop-min",
-        "0.8",
-        "--rotation",
-        "0",
-        "--output-dir",
-        &finetune_dir,
-    ])?)?;
+    let model = finetune(&parse::<FinetuneArgs>(
+        &[
+            &PHANTOMS[..],
+            &["--finetune", &encoder, "--lora-rank", "8", "--lora-dropout", "0", "--lr", "1.5e-3"],
+            &["--epochs", "15", "--warmup-epochs", "1", "--batch-size", "16", "--smoothing", "0"],
+            &["--layer-decay", "1", "--drop-path", "0", "--crop-min", "1", "--rotation", "0"],
+            &["--output-dir", &finetune_dir],
+        ]
+        .concat(),
+    )?)?;
 
     println!("\n4. Evaluating on patients never seen");
     let model = model.display().to_string();
     let evaluate_dir = folder("evaluate");
-    let evaluation = evaluate(&parse::<EvaluateArgs>(&[
-        "--checkpoint",
-        &model,
-        "--output-dir",
-        &evaluate_dir,
-    ])?)?;
+    let evaluation = evaluate(&parse::<EvaluateArgs>(
+        &[&PHANTOMS[..], &["--checkpoint", &model, "--output-dir", &evaluate_dir]].concat(),
+    )?)?;
 
     let mut summary = format!("quick start: {:.0} s\n", started.elapsed().as_secs_f64());
     summary += &format!("pre-trained model  {encoder}\nreconstruction     {}\n", picture.display());

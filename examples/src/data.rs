@@ -45,6 +45,9 @@ pub struct DataArgs {
     /// Phantoms: number of pictures.
     #[arg(long, default_value_t = 1200)]
     pub phantom_len: usize,
+    /// Phantoms: how strongly findings stand out; 1 is easy to see, below 0.3 they drown in noise.
+    #[arg(long, default_value_t = 1.0)]
+    pub phantom_contrast: f32,
     /// Side of the pictures that go into the model.
     #[arg(long, default_value_t = 32)]
     pub input_size: usize,
@@ -109,6 +112,7 @@ impl DataArgs {
             len: self.phantom_len,
             patients: (self.phantom_len / 4).max(3),
             size: self.input_size,
+            contrast: self.phantom_contrast,
             ..PhantomConfig::default()
         };
         Ok(Arc::new(Phantom::new(config)?))
@@ -187,6 +191,7 @@ impl DataArgs {
         json!({
             "data": self.data, "csv_label": self.csv_label, "csv_group": self.csv_group,
             "group_separator": self.group_separator, "phantom_len": self.phantom_len,
+            "phantom_contrast": self.phantom_contrast,
             "input_size": self.input_size, "crop_pct": self.crop_pct, "split_seed": self.split_seed,
         })
     }
