@@ -6,7 +6,7 @@ use clap::Args;
 use vit_datasets::{Target, Task};
 use vit_models::candle_core::DType;
 use vit_models::{LoadOptions, ParamStore, Vit, write_atomic};
-use vit_train::{Evaluation, Labels, Supervised, Task as _, TensorBatch};
+use vit_train::{Evaluation, Labels, Supervised, TensorBatch};
 
 use crate::data::Split3;
 use crate::finetune::build;
@@ -72,15 +72,20 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<Evaluation> {
     let task = Supervised::new(model()?, model()?, kind)?;
     let part = data.part(args.split)?;
     let loader = args.data.loader(part, card.pipeline, args.batch_size, None)?;
-    let mut batches = Vec::new();
-    for batch in loader.epoch(0, 0) {
-        batches.push(TensorBatch::new(batch?, store.device())?);
-    }
-    let evaluation = task.evaluate(&mut batches.iter().cloned().map(Ok))?;
+    let mut batches = loader.epoch(0, 0).map(|batch| TensorBatch::new(batch?, store.device()));
+    let mut rows = vec![header(labels.names())];
+    let evaluation = task.evaluate_with(&mut batches, |batch, scores| {
+        rows.extend(prediction_rows(batch, scores, labels.names().len()));
+    })?;
     std::fs::create_dir_all(&args.output_dir)?;
     let json = serde_json::to_string_pretty(&evaluation)?;
     write_atomic(&args.output_dir.join("report.json"), |f| f.write_all(json.as_bytes()))?;
-    write_predictions(args, &task, &batches, labels.names())?;
+    let mut table = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        table.write_record(row)?;
+    }
+    let table = table.into_inner()?;
+    write_atomic(&args.output_dir.join("predictions.csv"), |f| f.write_all(&table))?;
     println!("loss {:.4} over {} samples", evaluation.loss, evaluation.samples);
     if let Some(report) = &evaluation.report {
         println!("{report}");
@@ -88,29 +93,18 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<Evaluation> {
     Ok(evaluation)
 }
 
-/// One line per sample: id, true label(s), score per output.
-fn write_predictions(
-    args: &EvaluateArgs,
-    task: &Supervised<Vit>,
-    batches: &[TensorBatch],
-    names: &[String],
-) -> Result<()> {
-    let mut table = csv_line(
-        std::iter::once("id".to_string())
-            .chain(["target".to_string()])
-            .chain(names.iter().cloned()),
-    );
-    for batch in batches {
-        let scores = task.scores(&batch.images)?;
-        for ((id, target), row) in
-            batch.ids.iter().zip(&batch.targets).zip(scores.chunks(names.len()))
-        {
-            let cells = [id.clone(), target_text(target)];
-            table += &csv_line(cells.into_iter().chain(row.iter().map(f32::to_string)));
-        }
-    }
-    write_atomic(&args.output_dir.join("predictions.csv"), |f| f.write_all(table.as_bytes()))?;
-    Ok(())
+fn header(names: &[String]) -> Vec<String> {
+    ["id", "target"].map(str::to_string).into_iter().chain(names.iter().cloned()).collect()
+}
+
+/// One row per sample: id, true label(s), score per output.
+fn prediction_rows(batch: &TensorBatch, scores: &[f32], outputs: usize) -> Vec<Vec<String>> {
+    let samples = batch.ids.iter().zip(&batch.targets).zip(scores.chunks(outputs.max(1)));
+    let row = |((id, target), scores): ((&String, &Target), &[f32])| {
+        let cells = [id.clone(), target_text(target)];
+        cells.into_iter().chain(scores.iter().map(f32::to_string)).collect()
+    };
+    samples.map(row).collect()
 }
 
 fn target_text(target: &Target) -> String {
@@ -122,16 +116,4 @@ fn target_text(target: &Target) -> String {
         }
         _ => String::new(),
     }
-}
-
-/// Cells with the quotes a CSV reader needs.
-fn csv_line(cells: impl Iterator<Item = String>) -> String {
-    let quoted = cells.map(|cell| {
-        if cell.contains([',', '"', '\n']) {
-            format!("\"{}\"", cell.replace('"', "\"\""))
-        } else {
-            cell
-        }
-    });
-    quoted.collect::<Vec<_>>().join(",") + "\n"
 }

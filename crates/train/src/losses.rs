@@ -1,4 +1,4 @@
-use candle_core::{DType, Device, Result, Tensor, bail};
+use candle_core::{Device, Result, Tensor, bail};
 use vit_kernels::log_softmax;
 
 /// Cross entropy with label smoothing `s`: `(1 − s) · NLL + s · mean_k(−log p_k)`, mean over the
@@ -62,12 +62,7 @@ pub fn bce_with_logits(logits: &Tensor, targets: &[Option<f32>]) -> Result<Tenso
 }
 
 fn on_device(values: Vec<f32>, shape: (usize, usize), like: &Tensor) -> Result<Tensor> {
-    Tensor::from_vec(values, shape, &Device::Cpu)?.to_device(like.device())?.to_dtype(
-        match like.dtype() {
-            DType::F64 => DType::F64,
-            other => other,
-        },
-    )
+    Tensor::from_vec(values, shape, &Device::Cpu)?.to_device(like.device())?.to_dtype(like.dtype())
 }
 
 #[cfg(test)]

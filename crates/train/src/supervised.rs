@@ -102,6 +102,34 @@ impl<M: Classifier> Supervised<M> {
         self.probabilities(&self.eval.logits(images, &Context::eval())?)
     }
 
+    /// [`Task::evaluate`] that also hands out each batch with its [`Supervised::scores`].
+    ///
+    /// # Errors
+    /// As [`Task::evaluate`].
+    pub fn evaluate_with(
+        &self,
+        batches: &mut dyn Iterator<Item = Result<TensorBatch>>,
+        mut on_scores: impl FnMut(&TensorBatch, &[f32]),
+    ) -> Result<Evaluation> {
+        let mut collector = self.collector()?;
+        let (mut loss, mut samples) = (0f64, 0usize);
+        for batch in batches {
+            let batch = batch?;
+            let logits = self.eval.logits(&batch.images, &Context::eval())?;
+            let batch_loss = self.loss_of(&logits, &batch)?.to_dtype(DType::F64)?;
+            loss += batch_loss.to_scalar::<f64>()? * batch.len() as f64;
+            samples += batch.len();
+            let scores = self.probabilities(&logits)?;
+            collector.update(&scores, &batch, self.labels.names().len())?;
+            on_scores(&batch, &scores);
+        }
+        if samples == 0 {
+            return Err(Error::Config("there is nothing to evaluate on".to_string()));
+        }
+        let report = Some(collector.compute()?);
+        Ok(Evaluation { loss: loss / samples as f64, samples, report })
+    }
+
     fn probabilities(&self, logits: &Tensor) -> Result<Vec<f32>> {
         let logits = logits.to_dtype(DType::F32)?;
         let scores = match &self.labels {
@@ -140,21 +168,7 @@ impl<M: Classifier> Task for Supervised<M> {
         &self,
         batches: &mut dyn Iterator<Item = Result<TensorBatch>>,
     ) -> Result<Evaluation> {
-        let mut collector = self.collector()?;
-        let (mut loss, mut samples) = (0f64, 0usize);
-        for batch in batches {
-            let batch = batch?;
-            let logits = self.eval.logits(&batch.images, &Context::eval())?;
-            let batch_loss = self.loss_of(&logits, &batch)?.to_dtype(DType::F64)?;
-            loss += batch_loss.to_scalar::<f64>()? * batch.len() as f64;
-            samples += batch.len();
-            collector.update(&self.probabilities(&logits)?, &batch, self.labels.names().len())?;
-        }
-        if samples == 0 {
-            return Err(Error::Config("there is nothing to evaluate on".to_string()));
-        }
-        let report = Some(collector.compute()?);
-        Ok(Evaluation { loss: loss / samples as f64, samples, report })
+        self.evaluate_with(batches, |_, _| ())
     }
 
     fn zero_gradient_allowed(&self, name: &str) -> bool {
