@@ -1,18 +1,23 @@
 #![doc = include_str!("../README.md")]
 
-mod activation;
 mod attention;
-mod linear;
-mod norm;
+mod block;
+pub mod composite;
+mod cpu;
+mod gradients;
+mod layers;
+mod losses;
 mod optim;
 mod patches;
-mod softmax;
+mod record;
+mod tokens;
 
-pub use activation::gelu;
-pub use attention::attention;
+pub use attention::{attention, cross_attention};
+pub use block::{BlockOptions, BlockParams, block};
 pub use candle_core;
-pub use linear::linear;
-pub use norm::layer_norm;
-pub use optim::{AdamWStep, adamw_step};
-pub use patches::{PatchOrder, patchify, unpatchify};
-pub use softmax::{log_softmax, softmax};
+pub use gradients::GradAccumulator;
+pub use layers::{gelu, layer_norm, linear, log_softmax, softmax};
+pub use losses::{bce_with_logits, cross_entropy, mean_squared_error};
+pub use optim::{AdamWStep, SgdStep, adamw_step, lars_step, sgd_step, sum_of_squares};
+pub use patches::{PatchOrder, patchify, patchify_rows, unpatchify};
+pub use tokens::{TokenAssembly, TokenRows, assemble_tokens, gather_tokens};

@@ -3,7 +3,10 @@
 
 mod adamw;
 mod gradients;
+mod graph;
 mod guard;
+mod momentum;
 mod patches;
 mod support;
+mod twins;
 mod values;

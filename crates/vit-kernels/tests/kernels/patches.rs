@@ -1,7 +1,9 @@
 //! Order of values in patches.
 
-use candle_core::{Device, Tensor};
-use vit_kernels::{PatchOrder, patchify, unpatchify};
+use candle_core::{DType, Device, Tensor};
+use vit_kernels::{
+    PatchOrder, TokenRows, composite, gather_tokens, patchify, patchify_rows, unpatchify,
+};
 
 use crate::support::{flat, tensor};
 
@@ -44,6 +46,31 @@ fn unpatchify_is_the_inverse() {
             let again = patchify(&back, patch, order).unwrap();
             assert_eq!(flat(&again), flat(&tokens), "{shape:?} {order:?}");
         }
+    }
+}
+
+/// The copying path (f32 on the CPU without gradients) against candle's permutation.
+#[test]
+fn fused_patches_are_the_composite_ones() {
+    for order in [PatchOrder::ChannelFirst, PatchOrder::ChannelLast] {
+        for (shape, patch) in
+            [([1, 1, 1, 1], 1), ([1, 3, 5, 5], 5), ([2, 3, 4, 6], 2), ([3, 4, 9, 3], 3)]
+        {
+            let images = tensor(&shape, 1.).to_dtype(DType::F32).unwrap();
+            let grid = (shape[0], shape[1], shape[2] / patch, shape[3] / patch);
+            let want = composite::patchify(&images, patch, order, grid).unwrap();
+            let got = patchify(&images, patch, order).unwrap();
+            assert_eq!(got.dims(), want.dims());
+            assert_eq!(flat(&got), flat(&want), "{shape:?} {order:?}");
+            let count = (grid.2 * grid.3) as u32;
+            let picks: Vec<u32> = (0..grid.0 as u32 * 2).map(|i| (i * 5 + 1) % count).collect();
+            let rows = TokenRows::new(&picks, grid.0, count as usize).unwrap();
+            let want = gather_tokens(&want, &rows).unwrap();
+            let got = patchify_rows(&images, patch, order, &rows).unwrap();
+            assert_eq!(flat(&got), flat(&want), "{shape:?} {order:?}");
+        }
+        let none = Tensor::zeros((0, 3, 4, 4), DType::F32, &Device::Cpu).unwrap();
+        assert_eq!(patchify(&none, 2, order).unwrap().dims(), [0, 4, 12]);
     }
 }
 

@@ -1,0 +1,211 @@
+//! Fused operators as nodes of candle's graph.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail,
+};
+
+use crate::cpu::values::tensor;
+use crate::gradients::collect;
+
+/// From the gradient of an operator's output, which is contiguous, to those of its inputs: one for
+/// each input given to [`record`]; `None` for an input that is missing or not tracked.
+///
+/// A gradient must be a new tensor, not one that shares memory with another.
+pub(crate) trait Backward: Send + Sync {
+    fn backward(&self, grad: &Tensor) -> Result<Vec<Option<Tensor>>>;
+}
+
+impl<F: Fn(&Tensor) -> Result<Vec<Option<Tensor>>> + Send + Sync> Backward for F {
+    fn backward(&self, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        self(grad)
+    }
+}
+
+/// Puts values that were computed outside of candle into its graph; `None` stands for an optional
+/// input that is not there.
+///
+/// candle knows operators of up to three inputs. Of more, the first two hang on the operator's
+/// node, the rest on a chain of empty nodes behind it, which hand over the gradients that the
+/// operator's backward pass computed. So `Tensor::backward` gives every gradient, as ever.
+pub(crate) fn record(
+    name: &'static str,
+    values: Vec<f32>,
+    shape: impl Into<Shape>,
+    inputs: &[Option<&Tensor>],
+    backward: impl Backward + 'static,
+) -> Result<Tensor> {
+    let shape = shape.into();
+    let tracked: Vec<(usize, Tensor)> = inputs
+        .iter()
+        .enumerate()
+        .filter_map(|(place, input)| Some((place, (*input)?.clone())))
+        .filter(|(_, input)| input.track_op())
+        .collect();
+    let shared = Arc::new(Shared { name, backward: Box::new(backward), grads: Mutex::default() });
+    let node = Node {
+        shared: shared.clone(),
+        result: Mutex::new(Some((values, shape))),
+        first: true,
+        places: Vec::new(),
+    };
+    apply(node, &tracked)
+}
+
+/// What the nodes of one operator have in common.
+struct Shared {
+    name: &'static str,
+    backward: Box<dyn Backward>,
+    /// Gradients computed but not handed over yet.
+    grads: Mutex<Vec<Option<Tensor>>>,
+}
+
+struct Node {
+    shared: Arc<Shared>,
+    /// Handed to candle by the forward pass.
+    result: Mutex<Option<(Vec<f32>, Shape)>>,
+    /// Whether this is the operator's own node and not one of the chain behind.
+    first: bool,
+    /// Which inputs of the operator this node's inputs are; the chain's next node has none.
+    places: Vec<Option<usize>>,
+}
+
+fn apply(mut node: Node, inputs: &[(usize, Tensor)]) -> Result<Tensor> {
+    node.places = inputs.iter().map(|(place, _)| Some(*place)).collect();
+    match inputs {
+        [] => {
+            let (values, shape) = node.take()?;
+            tensor(values, shape)
+        }
+        [(_, a)] => a.apply_op1(node),
+        [(_, a), (_, b)] => a.apply_op2(b, node),
+        [(_, a), (_, b), (_, c)] => a.apply_op3(b, c, node),
+        [(_, a), (_, b), rest @ ..] => {
+            let next = Node {
+                shared: node.shared.clone(),
+                result: Mutex::new(Some((vec![0.], Shape::from(1)))),
+                first: false,
+                places: Vec::new(),
+            };
+            let next = apply(next, rest)?;
+            node.places.truncate(2);
+            node.places.push(None);
+            a.apply_op3(b, &next, node)
+        }
+    }
+}
+
+impl Node {
+    fn take(&self) -> Result<(Vec<f32>, Shape)> {
+        let mut result = self.result.lock().unwrap_or_else(PoisonError::into_inner);
+        match result.take() {
+            Some(result) => Ok(result),
+            None => bail!("{}: its node was applied twice", self.shared.name),
+        }
+    }
+
+    fn forward(&self) -> Result<(CpuStorage, Shape)> {
+        let (values, shape) = self.take()?;
+        Ok((CpuStorage::F32(values), shape))
+    }
+
+    /// The gradients of this node's inputs, less those the collector takes.
+    fn grads<const N: usize>(
+        &self,
+        inputs: [&Tensor; N],
+        grad: &Tensor,
+    ) -> Result<[Option<Tensor>; N]> {
+        let mut waiting = self.shared.grads.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.first {
+            *waiting = self.shared.backward.backward(&grad.contiguous()?)?;
+        }
+        let mut out = [const { None }; N];
+        for ((slot, input), place) in out.iter_mut().zip(inputs).zip(&self.places) {
+            *slot = match place {
+                // candle insists on a gradient for every node it walks through.
+                None => Some(input.zeros_like()?),
+                Some(place) => {
+                    let grad = waiting.get_mut(*place).and_then(Option::take);
+                    let Some(grad) = grad else {
+                        bail!("{}: no gradient for its input {place}", self.shared.name)
+                    };
+                    collect(input, grad)?
+                }
+            };
+        }
+        Ok(out)
+    }
+}
+
+impl CustomOp1 for Node {
+    fn name(&self) -> &'static str {
+        self.shared.name
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        self.forward()
+    }
+
+    fn bwd(&self, a: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let [a] = self.grads([a], grad)?;
+        Ok(a)
+    }
+}
+
+impl CustomOp2 for Node {
+    fn name(&self) -> &'static str {
+        self.shared.name
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.forward()
+    }
+
+    fn bwd(
+        &self,
+        a: &Tensor,
+        b: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let [a, b] = self.grads([a, b], grad)?;
+        Ok((a, b))
+    }
+}
+
+impl CustomOp3 for Node {
+    fn name(&self) -> &'static str {
+        self.shared.name
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.forward()
+    }
+
+    fn bwd(
+        &self,
+        a: &Tensor,
+        b: &Tensor,
+        c: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let [a, b, c] = self.grads([a, b, c], grad)?;
+        Ok((a, b, c))
+    }
+}
