@@ -10,7 +10,7 @@ use vit_models::{
     InitScheme, LoadOptions, ParamStore, Pooling, PositionTable, Vit, VitConfig, WeightFile,
     save_weights,
 };
-use vit_train::{AdamW, AdamWConfig, Labels, Supervised, Trainer, layer_decay_groups};
+use vit_train::{AdamWConfig, Labels, Supervised, Trainer, layer_decay_groups};
 use vit_transforms::{
     Filter, HorizontalFlip, Normalize, Pipeline, RandomResizedCrop, RandomRotation, Step,
 };
@@ -274,7 +274,7 @@ pub fn finetune(args: &FinetuneArgs) -> Result<PathBuf> {
     let task = if lora.is_some() { task.with_zero_gradients(&["lora_A"]) } else { task };
     let groups =
         layer_decay_groups(&store, config.depth, args.layer_decay, args.schedule.weight_decay);
-    let mut optimizer = AdamW::new(groups, AdamWConfig::finetune())?;
+    let mut optimizer = args.schedule.optimizer(groups, AdamWConfig::finetune())?;
     let settings = args.settings(&config)?;
     let model = Kind::Classifier {
         config: config.clone(),
@@ -285,7 +285,7 @@ pub fn finetune(args: &FinetuneArgs) -> Result<PathBuf> {
     let mut trainer = Trainer::new(
         &task,
         &store,
-        &mut optimizer,
+        optimizer.as_mut(),
         args.schedule.trainer(Some(&args.select)),
         &args.output_dir,
         settings,

@@ -6,7 +6,7 @@ use mae_pretrain::{Mae, MaeConfig, MaeTask};
 use serde_json::{Map, json};
 use vit_models::ParamStore;
 use vit_models::candle_core::DType;
-use vit_train::{AdamW, AdamWConfig, Trainer, pretrain_groups};
+use vit_train::{AdamWConfig, Trainer, pretrain_groups};
 use vit_transforms::{Filter, HorizontalFlip, Normalize, Pipeline, RandomResizedCrop, Step};
 
 use crate::data::{colour, measure};
@@ -118,7 +118,7 @@ pub fn pretrain(args: &PretrainArgs) -> Result<PathBuf> {
         seed,
     );
     let groups = pretrain_groups(&store, args.schedule.weight_decay);
-    let mut optimizer = AdamW::new(groups, AdamWConfig::pretrain())?;
+    let mut optimizer = args.schedule.optimizer(groups, AdamWConfig::pretrain())?;
     let settings = Map::from_iter([
         ("model".to_string(), serde_json::to_value(&config)?),
         ("data".to_string(), args.data.settings()),
@@ -130,7 +130,7 @@ pub fn pretrain(args: &PretrainArgs) -> Result<PathBuf> {
     let mut trainer = Trainer::new(
         &task,
         &store,
-        &mut optimizer,
+        optimizer.as_mut(),
         args.schedule.trainer(validation.as_ref().map(|_| "loss")),
         &args.output_dir,
         settings,

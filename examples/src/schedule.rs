@@ -1,5 +1,8 @@
-use clap::Args;
-use vit_train::{Schedule, Selection, TrainerConfig, scaled_lr};
+use clap::{Args, ValueEnum};
+use vit_train::{
+    AdamW, AdamWConfig, Optimizer, ParamGroup, Schedule, Selection, Sgd, SgdConfig, TrainerConfig,
+    scaled_lr,
+};
 
 /// How long and how fast to train; names and meanings as in the reference scripts.
 #[derive(Debug, Clone, Args)]
@@ -31,6 +34,13 @@ pub struct ScheduleArgs {
     /// Largest L2 norm of the gradient (default: no clipping).
     #[arg(long)]
     pub clip_grad: Option<f64>,
+    /// Optimiser.
+    #[arg(long, value_enum, default_value_t = Opt::Adamw)]
+    pub opt: Opt,
+    /// Compute blocks again in the backward pass instead of keeping them: less memory, more time,
+    /// the same result.
+    #[arg(long)]
+    pub grad_checkpointing: bool,
     /// Seed of every random stream.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -42,7 +52,34 @@ pub struct ScheduleArgs {
     pub max_skipped: usize,
 }
 
+/// Optimisers by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Opt {
+    /// AdamW.
+    Adamw,
+    /// Stochastic gradient descent with momentum 0.9.
+    Sgd,
+    /// LARS, as MAE's linear probe has it.
+    Lars,
+}
+
 impl ScheduleArgs {
+    /// The optimiser; `adamw` holds AdamW's own settings.
+    ///
+    /// # Errors
+    /// When nothing is trainable.
+    pub fn optimizer(
+        &self,
+        groups: Vec<ParamGroup>,
+        adamw: AdamWConfig,
+    ) -> vit_train::Result<Box<dyn Optimizer>> {
+        Ok(match self.opt {
+            Opt::Adamw => Box::new(AdamW::new(groups, adamw)?),
+            Opt::Sgd => Box::new(Sgd::new(groups, SgdConfig::sgd())?),
+            Opt::Lars => Box::new(Sgd::new(groups, SgdConfig::lars())?),
+        })
+    }
+
     /// The learning rate: `--lr`, or the base scaled to the effective batch.
     #[must_use]
     pub fn learning_rate(&self) -> f64 {
@@ -65,6 +102,7 @@ impl ScheduleArgs {
             seed: self.seed,
             max_skipped_in_row: self.max_skipped,
             checkpoint_every: self.checkpoint_every,
+            grad_checkpointing: self.grad_checkpointing,
             selection: selection.map(|metric| Selection { metric: metric.to_string() }),
         }
     }

@@ -92,7 +92,7 @@ fn run_mae(norm_pix_loss: bool) -> (ParamStore, Mae, MaeOutput) {
     (store, model, output)
 }
 
-fn step(groups: Vec<ParamGroup>, config: AdamWConfig, gradients: &Gradients) {
+fn step(groups: Vec<ParamGroup>, config: AdamWConfig, gradients: Gradients) {
     AdamW::new(groups, config).unwrap().step(gradients, 1e-2, 1.).unwrap();
 }
 
@@ -140,7 +140,7 @@ fn mae_after_one_step() -> Outcome {
     let sizes: Vec<usize> = groups.iter().map(|group| group.params.len()).collect();
     assert_eq!(sizes, [31, 17]);
     assert_eq!(groups[0].weight_decay, 0.);
-    step(groups, AdamWConfig::pretrain(), &gradients(&store, &output.loss));
+    step(groups, AdamWConfig::pretrain(), gradients(&store, &output.loss));
     let norms = store.trainable().map(|(name, var)| (name.to_string(), l2(var)));
     check_norms_after_step(norms, &golden["param_l2_after_adamw_lr1e-2_wd0.05_b0.9_0.95"]);
     let after = model.forward(&images(), &masking(), &Context::eval())?;
@@ -201,7 +201,7 @@ fn classifiers_after_one_step() -> Outcome {
             gradients.iter().map(|(name, grad)| (name.clone(), l2(grad))),
             &golden["grad_l2"],
         );
-        step(layer_decay_groups(&store, 2, 0.75, 0.05), AdamWConfig::finetune(), &gradients);
+        step(layer_decay_groups(&store, 2, 0.75, 0.05), AdamWConfig::finetune(), gradients);
         let norms = store.trainable().map(|(name, var)| (name.to_string(), l2(var)));
         check_norms_after_step(norms, &golden["param_l2_after_adamw_lr1e-2_layerdecay0.75_wd0.05"]);
         close(scalar(&loss()?), golden["ce_loss_after_step"].as_f64().unwrap(), 1e-6);

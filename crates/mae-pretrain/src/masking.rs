@@ -1,5 +1,6 @@
 use candle_core::{Device, Tensor};
 use rand::Rng;
+use vit_kernels::{TokenAssembly, TokenRows};
 use vit_random::{Stream, rand};
 
 use crate::{Error, Result};
@@ -108,45 +109,52 @@ impl Masking {
         Ok(Tensor::from_vec(values, (self.batch(), self.patches), device)?)
     }
 
-    /// Visible tokens in shuffled order: `[B, L, D]` to `[B, keep, D]`.
-    ///
-    /// # Errors
-    /// When the tokens are of another batch.
-    pub fn gather_visible(&self, tokens: &Tensor) -> Result<Tensor> {
-        let visible =
-            self.shuffled.iter().map(|order| order.iter().copied().take(self.keep).collect());
-        gather(tokens, &visible.collect::<Vec<_>>(), self.patches)
+    /// Number of patches per picture.
+    #[must_use]
+    pub fn patches(&self) -> usize {
+        self.patches
     }
 
-    /// Tokens in shuffled order back to the order of the picture: `[B, L, D]` to `[B, L, D]`.
+    /// The visible patches of each picture, in shuffled order.
     ///
     /// # Errors
-    /// When the tokens are of another batch.
-    pub fn restore(&self, tokens: &Tensor) -> Result<Tensor> {
-        gather(tokens, &self.ids_restore(), self.patches)
+    /// When there are no pictures.
+    pub fn visible(&self) -> Result<TokenRows> {
+        let ids: Vec<u32> =
+            self.shuffled.iter().flat_map(|order| order.iter().copied().take(self.keep)).collect();
+        Ok(TokenRows::new(&ids, self.batch(), self.patches)?)
     }
-}
 
-/// Picks tokens of each picture, by one lookup in the flattened batch.
-fn gather(tokens: &Tensor, picks: &[Vec<u32>], patches: usize) -> Result<Tensor> {
-    let (batch, count, dim) = tokens.dims3()?;
-    if batch != picks.len() || count != patches {
-        return Err(Error::Config(format!(
-            "a mask of {} pictures with {patches} patches for tokens {:?}",
-            picks.len(),
-            tokens.dims()
-        )));
+    /// The hidden patches of each picture, in the order of the picture, as rows of a sequence with
+    /// `before` tokens in front of the patches.
+    ///
+    /// # Errors
+    /// When there are no pictures.
+    pub fn hidden(&self, before: u32) -> Result<TokenRows> {
+        let mut ids = Vec::with_capacity(self.batch() * (self.patches - self.keep));
+        for ranks in self.ids_restore() {
+            let hidden = (before..).zip(ranks).filter(|(_, rank)| *rank as usize >= self.keep);
+            ids.extend(hidden.map(|(place, _)| place));
+        }
+        Ok(TokenRows::new(&ids, self.batch(), self.patches + before as usize)?)
     }
-    let per_picture = picks.first().map_or(0, Vec::len);
-    let starts = (0u32..).step_by(patches.max(1));
-    let flat: Vec<u32> = picks
-        .iter()
-        .zip(starts)
-        .flat_map(|(row, start)| row.iter().map(move |i| start + i))
-        .collect();
-    let ids = Tensor::from_vec(flat, batch * per_picture, tokens.device())?;
-    let rows = tokens.reshape((batch * count, dim))?.index_select(&ids, 0)?;
-    Ok(rows.reshape((batch, per_picture, dim))?)
+
+    /// How the decoder's sequence is put together from class token and visible tokens in shuffled
+    /// order, `[B, 1 + keep, D]`, and the mask token.
+    ///
+    /// # Errors
+    /// When there are no pictures.
+    pub fn assembly(&self) -> Result<TokenAssembly> {
+        let mut sources = Vec::with_capacity(self.batch() * (1 + self.patches));
+        for ranks in self.ids_restore() {
+            sources.push(Some(0));
+            let visible = |rank: u32| ((rank as usize) < self.keep).then_some(1 + rank);
+            sources.extend(ranks.into_iter().map(visible));
+        }
+        let positions: Vec<u32> = (0..=self.patches as u32).collect();
+        let positions = positions.repeat(self.batch());
+        Ok(TokenAssembly::new(&sources, &positions, self.batch(), 1 + self.keep)?)
+    }
 }
 
 #[cfg(test)]
@@ -207,16 +215,46 @@ mod tests {
     }
 
     #[test]
-    fn restore_undoes_the_shuffle() {
+    fn visible_and_hidden_patches_are_all_patches() {
         let streams = Streams::new(3);
         let mut rows: Vec<Stream> = (0..2).map(|i| streams.stream("mask", 0, i)).collect();
         let masking = Masking::random(&mut rows, 16, 0.5).unwrap();
-        let values: Vec<f32> = (0..2 * 16 * 3).map(|v| v as f32).collect();
-        let tokens = Tensor::from_vec(values, (2, 16, 3), &Device::Cpu).unwrap();
-        let shuffled = gather(&tokens, &masking.shuffled, 16).unwrap();
-        let back = masking.restore(&shuffled).unwrap();
-        let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        assert_eq!(flat(&back), flat(&tokens));
-        assert_ne!(flat(&shuffled), flat(&tokens));
+        let (visible, hidden) = (masking.visible().unwrap(), masking.hidden(0).unwrap());
+        let mut all = [visible.flat(), hidden.flat()].concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..32).collect::<Vec<u32>>());
+        let mask = masking.mask().concat();
+        assert!(visible.flat().iter().all(|&row| mask[row as usize] == 0.));
+        assert!(hidden.flat().iter().all(|&row| mask[row as usize] == 1.));
+        let behind = masking.hidden(1).unwrap();
+        let shifted: Vec<u32> = hidden.flat().iter().map(|row| row + 1 + row / 16).collect();
+        assert_eq!(behind.flat(), shifted);
+    }
+
+    /// A visible token comes back to its place, a hidden place gets the mask token.
+    #[test]
+    fn the_assembly_undoes_the_shuffle() {
+        let streams = Streams::new(3);
+        let mut rows: Vec<Stream> = (0..2).map(|i| streams.stream("mask", 0, i)).collect();
+        let masking = Masking::random(&mut rows, 16, 0.5).unwrap();
+        // Each visible token holds the number of its patch plus 1, the class token 100.
+        let visible = masking.visible().unwrap();
+        let tokens: Vec<f32> = visible
+            .flat()
+            .chunks(8)
+            .flat_map(|row| std::iter::once(100.).chain(row.iter().map(|id| (id % 16 + 1) as f32)))
+            .collect();
+        let tokens = Tensor::from_vec(tokens, (2, 9, 1), &Device::Cpu).unwrap();
+        let mask = Tensor::full(-1f32, (1, 1, 1), &Device::Cpu).unwrap();
+        let table = Tensor::zeros((1, 17, 1), candle_core::DType::F32, &Device::Cpu).unwrap();
+        let plan = masking.assembly().unwrap();
+        let out = vit_kernels::assemble_tokens(&tokens, &mask, &table, &plan).unwrap();
+        let out = out.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        for (row, hidden) in out.chunks(17).zip(masking.mask()) {
+            assert_eq!(row[0], 100.);
+            for (i, (&got, hidden)) in row[1..].iter().zip(hidden).enumerate() {
+                assert_eq!(got, if hidden > 0. { -1. } else { (i + 1) as f32 });
+            }
+        }
     }
 }

@@ -2,7 +2,10 @@ use std::sync::Arc;
 
 use candle_core::{D, Tensor};
 use candle_nn::VarBuilder;
-use vit_kernels::{PatchOrder, patchify};
+use vit_kernels::{
+    PatchOrder, TokenRows, assemble_tokens, gather_tokens, mean_squared_error, patchify,
+    patchify_rows,
+};
 use vit_models::{Block, Context, LayerNorm, Linear, ParamInit, ParamSpec, Vit, sin_cos_table};
 
 use crate::{Error, MaeConfig, Masking, Result};
@@ -91,45 +94,80 @@ impl Mae {
         &self.config
     }
 
-    /// Hides patches, encodes the visible ones, predicts the hidden ones, compares.
+    /// Hides patches, encodes the visible ones, predicts every patch, compares the hidden ones.
     ///
-    /// `images` is `[B, C, H, W]`, `masking` belongs to the same batch.
+    /// `images` is `[B, C, H, W]`, `masking` belongs to the same batch. For training,
+    /// [`Mae::loss`] gives the same loss for less work.
     ///
     /// # Errors
     /// When pictures or mask do not fit the model.
     pub fn forward(&self, images: &Tensor, masking: &Masking, ctx: &Context) -> Result<MaeOutput> {
-        let tokens = self.encoder.embed_patches(images)?;
-        let latent = self.encoder.encode(&masking.gather_visible(&tokens)?, ctx)?;
-        let pred = self.decode(&latent, masking, ctx)?;
-        let loss = self.loss(images, &pred, masking)?;
+        let latent = self.encode(images, masking, ctx)?;
+        let pred = self.decode(&latent, masking, None, ctx)?;
+        let pred = pred.narrow(1, 1, self.config.encoder.num_patches())?;
+        let hidden = masking.hidden(0)?;
+        let loss = self.compare(images, &gather_tokens(&pred, &hidden)?, &hidden)?;
         Ok(MaeOutput { loss, pred, latent })
     }
 
-    /// From the encoder's tokens `[B, 1 + keep, D]` to predicted patches `[B, L, p²·C]`.
-    fn decode(&self, latent: &Tensor, masking: &Masking, ctx: &Context) -> Result<Tensor> {
+    /// The loss alone, a scalar: the decoder's last block, norm and projection are computed for
+    /// hidden patches only. Equal to that of [`Mae::forward`] but for rounding, and so are its
+    /// gradients.
+    ///
+    /// # Errors
+    /// When pictures or mask do not fit the model.
+    pub fn loss(&self, images: &Tensor, masking: &Masking, ctx: &Context) -> Result<Tensor> {
+        let latent = self.encode(images, masking, ctx)?;
+        // Behind the class token.
+        let pred = self.decode(&latent, masking, Some(&masking.hidden(1)?), ctx)?;
+        self.compare(images, &pred, &masking.hidden(0)?)
+    }
+
+    /// Visible patches to the encoder's tokens, `[B, 1 + keep, D]`.
+    fn encode(&self, images: &Tensor, masking: &Masking, ctx: &Context) -> Result<Tensor> {
+        let (batch, patches) = (images.dims().first(), self.config.encoder.num_patches());
+        if batch != Some(&masking.batch()) || masking.patches() != patches {
+            return Err(Error::Config(format!(
+                "a mask of {} pictures with {} patches for pictures {:?} with {patches}",
+                masking.batch(),
+                masking.patches(),
+                images.dims()
+            )));
+        }
+        let tokens = self.encoder.embed_visible(images, &masking.visible()?)?;
+        Ok(self.encoder.encode(&tokens, ctx)?)
+    }
+
+    /// From the encoder's tokens to predictions: `[B, 1 + L, p²·C]`, class token included, or of
+    /// `rows` only.
+    fn decode(
+        &self,
+        latent: &Tensor,
+        masking: &Masking,
+        rows: Option<&TokenRows>,
+        ctx: &Context,
+    ) -> Result<Tensor> {
         let x = self.decoder_embed.forward(latent, ctx)?;
-        let (batch, tokens, dim) = x.dims3()?;
-        let patches = self.config.encoder.num_patches();
-        let hidden = patches - masking.keep();
-        let hidden = self.mask_token.broadcast_as((batch, hidden, dim))?;
-        let shuffled = Tensor::cat(&[&x.narrow(1, 1, tokens - 1)?, &hidden], 1)?;
-        let mut x = Tensor::cat(&[&x.narrow(1, 0, 1)?, &masking.restore(&shuffled)?], 1)?
-            .broadcast_add(&self.decoder_pos_embed)?;
-        for block in &self.decoder_blocks {
+        let (mask, table) = (&self.mask_token, &self.decoder_pos_embed);
+        let mut x = assemble_tokens(&x, mask, table, &masking.assembly()?)?;
+        let Some((last, blocks)) = self.decoder_blocks.split_last() else {
+            return Err(Error::Config("a decoder without blocks".to_string()));
+        };
+        for block in blocks {
             x = block.forward(&x, ctx)?;
         }
-        let pred = self.decoder_pred.forward(&self.decoder_norm.forward(&x)?, ctx)?;
-        Ok(pred.narrow(1, 1, patches)?)
+        let x = last.forward_rows(&x, rows, ctx)?;
+        Ok(self.decoder_pred.forward(&self.decoder_norm.forward(&x)?, ctx)?)
     }
 
     /// Mean squared error of the hidden patches:
     /// `Σ_hidden mean_over_values((pred − target)²) / number of hidden patches`.
-    fn loss(&self, images: &Tensor, pred: &Tensor, masking: &Masking) -> Result<Tensor> {
-        let target = self.target(images)?;
-        let per_patch = (pred - target)?.sqr()?.mean(D::Minus1)?;
-        let mask = masking.mask_tensor(images.device())?.to_dtype(per_patch.dtype())?;
-        let hidden = masking.batch() * (self.config.encoder.num_patches() - masking.keep());
-        Ok(((per_patch * mask)?.sum_all()? / hidden as f64)?)
+    ///
+    /// Every patch has the same number of values, so it is the mean over all of them.
+    fn compare(&self, images: &Tensor, pred: &Tensor, hidden: &TokenRows) -> Result<Tensor> {
+        let patch = self.config.encoder.patch_size;
+        let patches = patchify_rows(images, patch, PatchOrder::ChannelLast, hidden)?;
+        Ok(mean_squared_error(pred, &self.normalised(patches)?)?)
     }
 
     /// What the decoder should predict, `[B, L, p²·C]`: pixels `(row, column, channel)`, with
@@ -139,6 +177,10 @@ impl Mae {
     /// When the pictures do not fit the model.
     pub fn target(&self, images: &Tensor) -> Result<Tensor> {
         let patches = patchify(images, self.config.encoder.patch_size, PatchOrder::ChannelLast)?;
+        self.normalised(patches)
+    }
+
+    fn normalised(&self, patches: Tensor) -> Result<Tensor> {
         if !self.config.norm_pix_loss {
             return Ok(patches);
         }

@@ -37,7 +37,7 @@ impl MaeTask {
 impl Task for MaeTask {
     fn loss(&self, batch: &TensorBatch, ctx: &Context) -> vit_train::Result<Tensor> {
         let masking = self.masking("mask", batch.epoch, &batch.samples)?;
-        Ok(self.train.forward(&batch.images, &masking, ctx)?.loss)
+        self.train.loss(&batch.images, &masking, ctx).map_err(Into::into)
     }
 
     /// The loss with masks that are the same in every evaluation.
@@ -49,7 +49,7 @@ impl Task for MaeTask {
         for batch in batches {
             let batch = batch?;
             let masking = self.masking("mask/evaluation", 0, &batch.samples)?;
-            let loss = self.eval.forward(&batch.images, &masking, &Context::eval())?.loss;
+            let loss = self.eval.loss(&batch.images, &masking, &Context::eval())?;
             sum += loss.to_dtype(DType::F64)?.to_scalar::<f64>()? * batch.len() as f64;
             samples += batch.len();
         }

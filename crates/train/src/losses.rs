@@ -1,5 +1,4 @@
 use candle_core::{Device, Result, Tensor, bail};
-use vit_kernels::log_softmax;
 
 /// Cross entropy with label smoothing `s`: `(1 − s) · NLL + s · mean_k(−log p_k)`, mean over the
 /// batch (Szegedy et al., arXiv 1512.00567). `logits` is `[B, K]`.
@@ -33,11 +32,11 @@ pub fn cross_entropy(
         let off = smoothing / classes as f64;
         soft.extend((0..classes).map(|k| {
             let on = if k == target { 1. - smoothing } else { 0. };
-            weight * (on + off) as f32
+            f64::from(weight) * (on + off)
         }));
     }
-    let soft = on_device(soft, (batch, classes), logits)?;
-    (soft * log_softmax(logits)?)?.sum_all()? / -total
+    let soft = soft.into_iter().map(|share| (share / total) as f32).collect();
+    vit_kernels::cross_entropy(logits, &on_device(soft, (batch, classes), logits)?)
 }
 
 /// Binary cross entropy from logits over known labels, mean over them:
@@ -52,13 +51,13 @@ pub fn bce_with_logits(logits: &Tensor, targets: &[Option<f32>]) -> Result<Tenso
         bail!("bce_with_logits: {} targets for logits [{batch}, {findings}]", targets.len());
     }
     let known = targets.iter().filter(|target| target.is_some()).count();
-    let mask = targets.iter().map(|target| f32::from(u8::from(target.is_some()))).collect();
+    // Each known label's share of the mean.
+    let share = 1. / known.max(1) as f32;
+    let weights = targets.iter().map(|target| if target.is_some() { share } else { 0. }).collect();
     let values = targets.iter().map(|target| target.unwrap_or(0.)).collect();
-    let mask = on_device(mask, (batch, findings), logits)?;
     let values = on_device(values, (batch, findings), logits)?;
-    let softplus = (logits.abs()?.neg()?.exp()? + 1.)?.log()?;
-    let loss = ((logits.relu()? - (logits * values)?)? + softplus)?;
-    (loss * mask)?.sum_all()? / known.max(1) as f64
+    let weights = on_device(weights, (batch, findings), logits)?;
+    vit_kernels::bce_with_logits(logits, &values, &weights)
 }
 
 fn on_device(values: Vec<f32>, shape: (usize, usize), like: &Tensor) -> Result<Tensor> {

@@ -14,11 +14,11 @@ pub trait Optimizer {
     fn groups(&self) -> &[ParamGroup];
 
     /// One update. `lr` is the schedule's rate, before each group's scale; `grad_scale` multiplies
-    /// every gradient (clipping, mean over micro-batches).
+    /// every gradient (clipping, mean over micro-batches). Each gradient is freed once used.
     ///
     /// # Errors
     /// When a parameter of a group has no gradient; nothing has changed then.
-    fn step(&mut self, grads: &Gradients, lr: f64, grad_scale: f64) -> Result<()>;
+    fn step(&mut self, grads: Gradients, lr: f64, grad_scale: f64) -> Result<()>;
 
     /// Number of updates so far.
     fn steps(&self) -> u64;
@@ -76,14 +76,9 @@ impl AdamW {
     /// # Errors
     /// [`Error::Config`] when there is nothing to optimise.
     pub fn new(groups: Vec<ParamGroup>, config: AdamWConfig) -> Result<Self> {
-        let mut moments = BTreeMap::new();
-        for (name, var) in groups.iter().flat_map(|group| &group.params) {
-            let zeros = || Var::from_tensor(&var.zeros_like()?);
-            moments.insert(name.clone(), Moments { first: zeros()?, second: zeros()? });
-        }
-        if moments.is_empty() {
-            return Err(Error::Config("no parameter is trainable".to_string()));
-        }
+        let pairs = zeros(&groups)?.into_iter().zip(zeros(&groups)?.into_values());
+        let pair = |((name, first), second)| (name, Moments { first, second });
+        let moments = pairs.map(pair).collect();
         Ok(Self { config, groups, moments, steps: 0 })
     }
 }
@@ -93,11 +88,8 @@ impl Optimizer for AdamW {
         &self.groups
     }
 
-    fn step(&mut self, grads: &Gradients, lr: f64, grad_scale: f64) -> Result<()> {
-        // Before anything moves.
-        if let Some(name) = self.moments.keys().find(|name| !grads.contains_key(*name)) {
-            return Err(Error::Config(format!("parameter '{name}' has no gradient")));
-        }
+    fn step(&mut self, mut grads: Gradients, lr: f64, grad_scale: f64) -> Result<()> {
+        every_gradient(self.moments.keys(), &grads)?;
         self.steps += 1;
         for group in &self.groups {
             let step = AdamWStep {
@@ -109,10 +101,11 @@ impl Optimizer for AdamW {
                 grad_scale,
             };
             for (name, var) in &group.params {
-                let (Some(grad), Some(moments)) = (grads.get(name), self.moments.get(name)) else {
+                let (Some(grad), Some(moments)) = (grads.remove(name), self.moments.get(name))
+                else {
                     continue;
                 };
-                adamw_step(var, &moments.first, &moments.second, grad, &step)?;
+                adamw_step(var, &moments.first, &moments.second, &grad, &step)?;
             }
         }
         Ok(())
@@ -133,26 +126,60 @@ impl Optimizer for AdamW {
     }
 
     fn load_state(&mut self, state: &BTreeMap<String, Tensor>, steps: u64) -> Result<()> {
-        // Everything is looked at before anything is changed.
-        let mut taken = Vec::with_capacity(2 * self.moments.len());
-        for (name, moments) in &self.moments {
-            for (part, var) in [("first", &moments.first), ("second", &moments.second)] {
-                let key = format!("{part}.{name}");
-                let saved = state.get(&key).filter(|saved| saved.shape() == var.shape());
-                let Some(saved) = saved else {
-                    return Err(Error::Config(format!(
-                        "the optimiser's memory '{key}' is missing or of another shape"
-                    )));
-                };
-                taken.push((var, saved.contiguous()?));
-            }
-        }
-        for (var, saved) in taken {
-            var.set(&saved)?;
-        }
+        let vars = self.moments.iter().flat_map(|(name, moments)| {
+            [(format!("first.{name}"), &moments.first), (format!("second.{name}"), &moments.second)]
+        });
+        restore(vars, state)?;
         self.steps = steps;
         Ok(())
     }
+}
+
+/// An error, before anything moves, unless every parameter has a gradient.
+pub(crate) fn every_gradient<'a>(
+    mut names: impl Iterator<Item = &'a String>,
+    grads: &Gradients,
+) -> Result<()> {
+    match names.find(|name| !grads.contains_key(*name)) {
+        Some(name) => Err(Error::Config(format!("parameter '{name}' has no gradient"))),
+        None => Ok(()),
+    }
+}
+
+/// Gives an optimiser's tensors their saved values. Everything is looked at before anything is
+/// changed.
+pub(crate) fn restore<'a>(
+    vars: impl Iterator<Item = (String, &'a Var)>,
+    state: &BTreeMap<String, Tensor>,
+) -> Result<()> {
+    let mut taken = Vec::new();
+    for (key, var) in vars {
+        let Some(saved) = state.get(&key).filter(|saved| saved.shape() == var.shape()) else {
+            return Err(Error::Config(format!(
+                "the optimiser's memory '{key}' is missing or of another shape"
+            )));
+        };
+        taken.push((var, saved.contiguous()?));
+    }
+    for (var, saved) in taken {
+        var.set(&saved)?;
+    }
+    Ok(())
+}
+
+/// A zero tensor for each parameter of the groups, by name.
+///
+/// # Errors
+/// [`Error::Config`] when there is no parameter.
+pub(crate) fn zeros(groups: &[ParamGroup]) -> Result<BTreeMap<String, Var>> {
+    let zero =
+        |(name, var): (&String, &Var)| Ok((name.clone(), Var::from_tensor(&var.zeros_like()?)?));
+    let zeros: BTreeMap<String, Var> =
+        groups.iter().flat_map(|group| &group.params).map(zero).collect::<Result<_>>()?;
+    if zeros.is_empty() {
+        return Err(Error::Config("no parameter is trainable".to_string()));
+    }
+    Ok(zeros)
 }
 
 /// The L2 norm over all gradients together.
@@ -162,9 +189,7 @@ impl Optimizer for AdamW {
 pub fn global_norm(grads: &Gradients) -> Result<f64> {
     let mut sum = 0.;
     for grad in grads.values() {
-        let grad = grad.flatten_all()?;
-        let squares = grad.sqr()?.sum_all()?.to_dtype(candle_core::DType::F64)?;
-        sum += squares.to_scalar::<f64>()?;
+        sum += vit_kernels::sum_of_squares(grad)?;
     }
     Ok(sum.sqrt())
 }

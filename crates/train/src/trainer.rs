@@ -2,10 +2,11 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use candle_core::Tensor;
+use candle_core::Var;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use vit_datasets::Loader;
+use vit_kernels::GradAccumulator;
 use vit_metrics::Report;
 use vit_models::{Context, ParamStore, save_weights};
 use vit_random::Streams;
@@ -39,6 +40,10 @@ pub struct TrainerConfig {
     pub max_skipped_in_row: usize,
     /// Updates between checkpoints within an epoch; 0 for the ends of epochs only.
     pub checkpoint_every: u64,
+    /// Activation checkpointing: blocks are computed again in the backward pass instead of kept.
+    /// The same gradients to the bit, for less memory and more time.
+    #[serde(default)]
+    pub grad_checkpointing: bool,
     /// What the best model is chosen by, on the validation data.
     pub selection: Option<Selection>,
 }
@@ -99,7 +104,7 @@ pub struct Trainer<'a> {
 /// Gradients of the batches of one update.
 #[derive(Default)]
 struct Window {
-    gradients: Gradients,
+    gradients: GradAccumulator,
     batches: usize,
     loss: f64,
     /// Samples behind the gradients.
@@ -288,21 +293,14 @@ impl<'a> Trainer<'a> {
         observer: &mut dyn Observer,
     ) -> Result<()> {
         let streams = Streams::new(self.config.seed);
-        let ctx = Context::train(streams, batch.epoch, &batch.samples);
+        let ctx = Context::train(streams, batch.epoch, &batch.samples)
+            .with_grad_checkpointing(self.config.grad_checkpointing);
         let loss = self.task.loss(batch, &ctx)?;
         let value = loss.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?;
         if !value.is_finite() {
             return self.skip("loss", 1, batch, batch.ids.clone(), state, log, observer);
         }
-        let mut grads = loss.backward()?;
-        for (name, var) in self.store.trainable() {
-            let Some(grad) = grads.remove(var.as_tensor()) else { continue };
-            let sum = match window.gradients.remove(name) {
-                Some(sum) => (sum + grad)?,
-                None => grad,
-            };
-            window.gradients.insert(name.to_string(), sum);
-        }
+        window.gradients.backward(&loss, self.store.trainable().map(|(_, var)| var))?;
         window.batches += 1;
         window.loss += value;
         window.ids.extend_from_slice(&batch.ids);
@@ -324,10 +322,10 @@ impl<'a> Trainer<'a> {
         if window.batches == 0 {
             return Ok(ControlFlow::Continue(()));
         }
-        self.communicator.all_reduce_sum(&mut window.gradients)?;
-        self.fill_unused(&mut window.gradients)?;
+        let mut gradients = self.named(&mut window.gradients)?;
+        self.communicator.all_reduce_sum(&mut gradients)?;
         let mean = 1. / (window.batches * self.communicator.world_size()) as f64;
-        let grad_norm = global_norm(&window.gradients)? * mean;
+        let grad_norm = global_norm(&gradients)? * mean;
         if !grad_norm.is_finite() {
             // The sum does not tell which batch spoiled it: all of them are lost, and named.
             self.skip("gradient", window.batches, last, window.ids, state, log, observer)?;
@@ -337,7 +335,7 @@ impl<'a> Trainer<'a> {
             Some(largest) if grad_norm > largest => largest / grad_norm,
             _ => 1.,
         };
-        self.optimizer.step(&window.gradients, lr, mean * clip)?;
+        self.optimizer.step(gradients, lr, mean * clip)?;
         state.updates = self.optimizer.steps();
         state.skipped_in_row = 0;
         state.loss_sum += window.loss;
@@ -355,15 +353,14 @@ impl<'a> Trainer<'a> {
         Ok(observer.step(&info))
     }
 
-    /// A parameter no sample of a batch used (all its paths dropped) has a gradient of zero.
-    fn fill_unused(&self, gradients: &mut Gradients) -> Result<()> {
-        for (name, var) in self.store.trainable() {
-            if !gradients.contains_key(name) {
-                let zeros: Tensor = var.zeros_like()?;
-                gradients.insert(name.to_string(), zeros);
-            }
-        }
-        Ok(())
+    /// The gradients by name. A parameter no sample of a batch used (all its paths dropped) has a
+    /// gradient of zero.
+    fn named(&self, gradients: &mut GradAccumulator) -> Result<Gradients> {
+        let named = |(name, var): (&str, &Var)| {
+            let grad = gradients.take(var).map_or_else(|| var.zeros_like(), Ok)?;
+            Ok((name.to_string(), grad))
+        };
+        self.store.trainable().map(named).collect()
     }
 
     #[allow(clippy::too_many_arguments)] // what is skipped, and where that is noted

@@ -99,19 +99,26 @@ pub fn cross_attention(q: &Tensor, kv: &Tensor, num_heads: usize) -> Result<Tens
     scores.matmul(&v)?.transpose(1, 2)?.reshape((batch, queries, dim))
 }
 
+/// See [`crate::residual`].
+///
+/// # Errors
+/// Whatever candle reports, for instance for shapes that do not fit.
+pub fn residual(x: &Tensor, branch: &Tensor, factors: Option<&[f32]>) -> Result<Tensor> {
+    let Some(factors) = factors else { return x + branch };
+    let mut shape = vec![1; branch.rank()];
+    if let Some(first) = shape.first_mut() {
+        *first = factors.len();
+    }
+    let factors = Tensor::from_slice(factors, shape, branch.device())?.to_dtype(branch.dtype())?;
+    x + branch.broadcast_mul(&factors)?
+}
+
 /// See [`crate::block`].
 ///
 /// # Errors
 /// Whatever candle reports, for instance for shapes that do not fit.
 pub fn block(x: &Tensor, params: &BlockParams<'_>, options: &BlockOptions<'_>) -> Result<Tensor> {
     let dim = x.dim(D::Minus1)?;
-    let branch = |y: Tensor, scales: Option<&[f32]>| match scales {
-        None => Ok(y),
-        Some(scales) => {
-            let scales = Tensor::new(scales, y.device())?.to_dtype(y.dtype())?;
-            y.broadcast_mul(&scales.reshape((scales.elem_count(), 1, 1))?)
-        }
-    };
     let rows = |x: &Tensor| match options.rows {
         None => Ok(x.clone()),
         Some(rows) => gather_tokens(x, rows),
@@ -122,11 +129,11 @@ pub fn block(x: &Tensor, params: &BlockParams<'_>, options: &BlockOptions<'_>) -
     let q = rows(&qkv.narrow(2, 0, dim)?)?;
     let mixed = cross_attention(&q, &qkv.narrow(2, dim, 2 * dim)?, options.num_heads)?;
     let mixed = linear(&mixed, params.proj_weight, Some(params.proj_bias))?;
-    let x = (rows(x)? + branch(mixed, options.drop_path[0])?)?;
+    let x = residual(&rows(x)?, &mixed, options.drop_path[0])?;
     let hidden = layer_norm(&x, norm2_weight, norm2_bias, options.eps)?;
     let hidden = gelu(&linear(&hidden, params.fc1_weight, Some(params.fc1_bias))?)?;
     let hidden = linear(&hidden, params.fc2_weight, Some(params.fc2_bias))?;
-    &x + branch(hidden, options.drop_path[1])?
+    residual(&x, &hidden, options.drop_path[1])
 }
 
 /// See [`crate::patchify`]; `shape` is batch, channels, rows and columns of patches.

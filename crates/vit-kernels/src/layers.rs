@@ -132,6 +132,43 @@ pub fn gelu(x: &Tensor) -> Result<Tensor> {
     })
 }
 
+/// A residual connection with drop path (Huang et al., arXiv 1603.09382): `x + factor · branch`,
+/// one factor per sample, `None` for 1.
+///
+/// `x` and `branch` are `[B, …]`.
+///
+/// # Errors
+/// When shapes do not fit.
+pub fn residual(x: &Tensor, branch: &Tensor, factors: Option<&[f32]>) -> Result<Tensor> {
+    let batch = x.dims().first().copied().unwrap_or(1);
+    let factors_fit = factors.is_none_or(|factors| x.rank() > 0 && factors.len() == batch);
+    if x.dims() != branch.dims() || !factors_fit {
+        let factors = factors.map(<[f32]>::len);
+        bail!("residual: x {:?}, branch {:?}, {factors:?} factors", x.dims(), branch.dims());
+    }
+    if !served(&[x, branch]) {
+        return composite::residual(x, branch, factors);
+    }
+    let (x, branch) = (x.contiguous()?, branch.contiguous()?);
+    let sample = x.elem_count() / batch.max(1);
+    let mut y = vec![0.; x.elem_count()];
+    columns::sum_scaled(&mut y, &Values::new(&x)?, &Values::new(&branch)?, sample, factors);
+    let kept = (factors.map(<[f32]>::to_vec), x.track_op(), branch.track_op());
+    let shape = x.shape().clone();
+    record("residual", y, x.shape(), &[Some(&x), Some(&branch)], move |grad: &Tensor| {
+        let (factors, for_x, for_branch) = &kept;
+        let dy = Values::new(grad)?;
+        let dbranch = || {
+            let Some(factors) = factors else { return dy.to_vec() };
+            let mut dbranch = vec![0.; dy.len()];
+            columns::scaled(&mut dbranch, &dy, sample, factors);
+            dbranch
+        };
+        let dx = for_x.then(|| tensor(dy.to_vec(), &shape)).transpose()?;
+        Ok(vec![dx, for_branch.then(|| tensor(dbranch(), &shape)).transpose()?])
+    })
+}
+
 /// Softmax over the last dimension, any shape.
 ///
 /// # Errors

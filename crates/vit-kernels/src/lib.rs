@@ -16,7 +16,7 @@ pub use attention::{attention, cross_attention};
 pub use block::{BlockOptions, BlockParams, block};
 pub use candle_core;
 pub use gradients::GradAccumulator;
-pub use layers::{gelu, layer_norm, linear, log_softmax, softmax};
+pub use layers::{gelu, layer_norm, linear, log_softmax, residual, softmax};
 pub use losses::{bce_with_logits, cross_entropy, mean_squared_error};
 pub use optim::{AdamWStep, SgdStep, adamw_step, lars_step, sgd_step, sum_of_squares};
 pub use patches::{PatchOrder, patchify, patchify_rows, unpatchify};

@@ -1,5 +1,6 @@
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
+use vit_kernels::{BlockOptions, BlockParams, TokenRows};
 
 use crate::{Context, InitScheme, LayerNorm, Linear, ParamInit, ParamSpec, Result, VitConfig};
 
@@ -113,17 +114,84 @@ impl Block {
     /// # Errors
     /// When shapes do not fit, or the context does not belong to the batch.
     pub fn forward(&self, x: &Tensor, ctx: &Context) -> Result<Tensor> {
-        let qkv = self.qkv.forward(&self.norm1.forward(x)?, ctx)?;
-        let mixed = vit_kernels::attention(&qkv, self.config.num_heads)?;
-        let branch = self.proj.forward(&mixed, ctx)?;
-        let x = (x + self.drop_path(branch, "attn", ctx)?)?;
-        let hidden = vit_kernels::gelu(&self.fc1.forward(&self.norm2.forward(&x)?, ctx)?)?;
-        let branch = self.fc2.forward(&hidden, ctx)?;
-        Ok((&x + self.drop_path(branch, "mlp", ctx)?)?)
+        self.forward_rows(x, None, ctx)
     }
 
-    fn drop_path(&self, branch: Tensor, part: &str, ctx: &Context) -> Result<Tensor> {
-        ctx.drop_path(branch, self.config.drop_path, &format!("drop_path/{}.{part}", self.name))
+    /// [`Block::forward`] of some tokens only, `[B, Q, dim]`: keys and values are made of every
+    /// token, everything else of these. What a last block needs of which only these are used.
+    ///
+    /// # Errors
+    /// When shapes do not fit, or the context does not belong to the batch.
+    pub fn forward_rows(
+        &self,
+        x: &Tensor,
+        rows: Option<&TokenRows>,
+        ctx: &Context,
+    ) -> Result<Tensor> {
+        let batch = x.dim(0)?;
+        let factors = |part| {
+            let purpose = format!("drop_path/{}.{part}", self.name);
+            ctx.drop_path_factors(batch, self.config.drop_path, &purpose)
+        };
+        let (attn, mlp) = (factors("attn")?, factors("mlp")?);
+        let drop_path = [attn.as_deref(), mlp.as_deref()];
+        let options = BlockOptions {
+            num_heads: self.config.num_heads,
+            eps: self.config.layer_norm_eps,
+            rows,
+            drop_path,
+            recompute: ctx.recomputes(),
+        };
+        match self.params() {
+            Some(params) => Ok(vit_kernels::block(x, &params, &options)?),
+            None => self.adapted(x, &options, ctx),
+        }
+    }
+
+    /// The block's parameters, unless an adapter is attached.
+    fn params(&self) -> Option<BlockParams<'_>> {
+        let (norm1_weight, norm1_bias) = self.norm1.params();
+        let (norm2_weight, norm2_bias) = self.norm2.params();
+        let (qkv_weight, qkv_bias) = self.qkv.plain()?;
+        let (proj_weight, Some(proj_bias)) = self.proj.plain()? else { return None };
+        let (fc1_weight, Some(fc1_bias)) = self.fc1.plain()? else { return None };
+        let (fc2_weight, Some(fc2_bias)) = self.fc2.plain()? else { return None };
+        Some(BlockParams {
+            norm1_weight,
+            norm1_bias,
+            qkv_weight,
+            qkv_bias,
+            proj_weight,
+            proj_bias,
+            norm2_weight,
+            norm2_bias,
+            fc1_weight,
+            fc1_bias,
+            fc2_weight,
+            fc2_bias,
+        })
+    }
+
+    /// Layer by layer, through the adapters.
+    fn adapted(&self, x: &Tensor, options: &BlockOptions<'_>, ctx: &Context) -> Result<Tensor> {
+        let dim = self.config.dim;
+        let rows = |x: &Tensor| match options.rows {
+            None => Ok(x.clone()),
+            Some(rows) => vit_kernels::gather_tokens(x, rows),
+        };
+        let [attn, mlp] = options.drop_path;
+        let qkv = self.qkv.forward(&self.norm1.forward(x)?, ctx)?;
+        let mixed = match options.rows {
+            None => vit_kernels::attention(&qkv, options.num_heads)?,
+            Some(_) => {
+                let kv = qkv.narrow(2, dim, 2 * dim)?;
+                let q = rows(&qkv.narrow(2, 0, dim)?)?;
+                vit_kernels::cross_attention(&q, &kv, options.num_heads)?
+            }
+        };
+        let x = vit_kernels::residual(&rows(x)?, &self.proj.forward(&mixed, ctx)?, attn)?;
+        let hidden = vit_kernels::gelu(&self.fc1.forward(&self.norm2.forward(&x)?, ctx)?)?;
+        Ok(vit_kernels::residual(&x, &self.fc2.forward(&hidden, ctx)?, mlp)?)
     }
 
     /// The linear layers with their full names, for attaching adapters.

@@ -11,6 +11,7 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
     train: Option<Train<'a>>,
+    recompute: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -24,13 +25,27 @@ impl<'a> Context<'a> {
     /// Evaluation: no dropout, no drop path.
     #[must_use]
     pub fn eval() -> Self {
-        Self { train: None }
+        Self { train: None, recompute: false }
     }
 
     /// Training on a batch whose element `i` is sample `samples[i]` of the data set.
     #[must_use]
     pub fn train(streams: Streams, epoch: u64, samples: &'a [u64]) -> Self {
-        Self { train: Some(Train { streams, epoch, samples }) }
+        Self { train: Some(Train { streams, epoch, samples }), recompute: false }
+    }
+
+    /// Activation checkpointing (Chen et al., arXiv 1604.06174): blocks keep their input only and
+    /// are computed again in the backward pass. The same gradients to the bit, for less memory and
+    /// more time.
+    #[must_use]
+    pub fn with_grad_checkpointing(self, on: bool) -> Self {
+        Self { recompute: on, ..self }
+    }
+
+    /// Whether blocks are computed again in the backward pass.
+    #[must_use]
+    pub fn recomputes(&self) -> bool {
+        self.recompute
     }
 
     /// Whether this is a training pass.
@@ -62,18 +77,31 @@ impl<'a> Context<'a> {
     /// As [`Context::streams`].
     pub fn drop_path(&self, x: Tensor, rate: f64, purpose: &str) -> Result<Tensor> {
         let batch = x.dim(0)?;
-        if rate <= 0. {
-            return Ok(x);
-        }
-        let Some(mut streams) = self.streams(purpose, batch)? else { return Ok(x) };
-        let keep = Keep::new(rate)?;
-        let mask: Vec<f32> = streams.iter_mut().map(|stream| keep.draw(stream)).collect();
+        let Some(mask) = self.drop_path_factors(batch, rate, purpose)? else { return Ok(x) };
         let mut shape = vec![1; x.rank()];
         if let Some(first) = shape.first_mut() {
             *first = batch;
         }
         let mask = Tensor::from_vec(mask, shape, &Device::Cpu)?;
         Ok(x.broadcast_mul(&mask.to_device(x.device())?.to_dtype(x.dtype())?)?)
+    }
+
+    /// The factor of each sample's branch in drop path; `None` where none is dropped.
+    ///
+    /// # Errors
+    /// As [`Context::streams`].
+    pub fn drop_path_factors(
+        &self,
+        batch: usize,
+        rate: f64,
+        purpose: &str,
+    ) -> Result<Option<Vec<f32>>> {
+        if rate <= 0. {
+            return Ok(None);
+        }
+        let Some(mut streams) = self.streams(purpose, batch)? else { return Ok(None) };
+        let keep = Keep::new(rate)?;
+        Ok(Some(streams.iter_mut().map(|stream| keep.draw(stream)).collect()))
     }
 
     /// Dropout (Srivastava et al. 2014): each value is zeroed with probability `rate`, kept ones

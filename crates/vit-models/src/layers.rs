@@ -63,6 +63,11 @@ impl Linear {
         self.weight.dims().first().copied().unwrap_or(0)
     }
 
+    /// Weight and bias, unless an adapter changes what they do.
+    pub(crate) fn plain(&self) -> Option<(&Tensor, Option<&Tensor>)> {
+        self.adapter.is_none().then_some((&self.weight, self.bias.as_ref()))
+    }
+
     /// Attaches an adapter, or with `None` takes it off; gives back the one before.
     pub fn set_adapter(&mut self, adapter: Option<Arc<dyn Adapter>>) -> Option<Arc<dyn Adapter>> {
         std::mem::replace(&mut self.adapter, adapter)
@@ -105,6 +110,11 @@ impl LayerNorm {
     /// When a parameter is missing or has another shape.
     pub fn new(dim: usize, eps: f64, vb: &VarBuilder) -> Result<Self> {
         Ok(Self { weight: vb.get(dim, "weight")?, bias: vb.get(dim, "bias")?, eps })
+    }
+
+    /// Weight and bias.
+    pub(crate) fn params(&self) -> (&Tensor, &Tensor) {
+        (&self.weight, &self.bias)
     }
 
     /// `[…, dim]` to the same shape.

@@ -22,6 +22,7 @@ pub use layers::{Adapter, LayerNorm, Linear};
 pub use params::{Param, ParamInit, ParamSpec, ParamStore};
 pub use position::{resize_position_table, sin_cos_table};
 pub use vit::Vit;
+pub use vit_kernels::TokenRows;
 pub use weights::{
     LoadOptions, LoadReport, METADATA_KEY, Outcome, TensorReport, WeightFile, save_weights,
     write_atomic,

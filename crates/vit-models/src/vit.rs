@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use candle_core::{D, Tensor};
 use candle_nn::VarBuilder;
-use vit_kernels::PatchOrder;
+use vit_kernels::{PatchOrder, TokenAssembly, TokenRows};
 
 use crate::block::read_blocks;
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 /// A vision transformer, from pictures to tokens, an embedding and class scores.
 ///
 /// Parameters have the names of MAE and timm. The encoder of a masked auto-encoder is one of
-/// these, used in pieces: [`Vit::embed_patches`], then [`Vit::encode`] on the visible tokens.
+/// these, used in pieces: [`Vit::embed_visible`], then [`Vit::encode`].
 #[derive(Debug, Clone)]
 pub struct Vit {
     config: VitConfig,
@@ -112,12 +112,37 @@ impl Vit {
         &self.config
     }
 
-    /// Patch embedding plus position, without class token: `[B, C, H, W]` to `[B, L, D]`, token
-    /// `t = row · grid + column`.
+    /// Class token and patch embeddings with their positions: `[B, C, H, W]` to `[B, 1 + L, D]`,
+    /// patch `row · grid + column` at place `1 + row · grid + column`.
     ///
     /// # Errors
     /// [`Error::Input`] for pictures of another size or number of channels.
     pub fn embed_patches(&self, images: &Tensor) -> Result<Tensor> {
+        let patches = u32::try_from(self.config.num_patches()).unwrap_or(u32::MAX);
+        let batch = images.dims().first().copied().unwrap_or(0);
+        let ids: Vec<u32> = (0..patches).collect();
+        self.embed_some(images, None, &ids.repeat(batch))
+    }
+
+    /// [`Vit::embed_patches`] of some patches of each picture, in the order of `visible`, as MAE's
+    /// encoder sees them: `[B, 1 + Q, D]`. Hidden patches cost nothing.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for pictures of another size or number of channels; when `visible` was
+    /// made for another batch.
+    pub fn embed_visible(&self, images: &Tensor, visible: &TokenRows) -> Result<Tensor> {
+        let patches = self.config.num_patches() as u32;
+        let ids: Vec<u32> = visible.flat().iter().map(|row| row % patches.max(1)).collect();
+        self.embed_some(images, Some(visible), &ids)
+    }
+
+    /// `ids` are the patches of each picture that are embedded, picture by picture.
+    fn embed_some(
+        &self,
+        images: &Tensor,
+        visible: Option<&TokenRows>,
+        ids: &[u32],
+    ) -> Result<Tensor> {
         let VitConfig { img_size, patch_size, in_chans, embed_dim, .. } = self.config;
         let fits = matches!(images.dims(), [_, c, h, w]
             if *c == in_chans && *h == img_size && *w == img_size);
@@ -130,20 +155,26 @@ impl Vit {
             });
         }
         // A convolution whose kernel equals its stride is a matrix product of patches.
-        let patches = vit_kernels::patchify(images, patch_size, PatchOrder::ChannelFirst)?;
+        let order = PatchOrder::ChannelFirst;
+        let patches = match visible {
+            None => vit_kernels::patchify(images, patch_size, order)?,
+            Some(visible) => vit_kernels::patchify_rows(images, patch_size, order, visible)?,
+        };
         let weight = self.patch_weight.reshape((embed_dim, ()))?;
         let tokens = vit_kernels::linear(&patches, &weight, Some(&self.patch_bias))?;
-        Ok(tokens.broadcast_add(&self.position_table.narrow(1, 1, self.config.num_patches())?)?)
-    }
-
-    /// The class token with its position, before `[B, N, D]` patch tokens: `[B, 1 + N, D]`.
-    ///
-    /// # Errors
-    /// When the tokens have another width.
-    pub fn prepend_class_token(&self, tokens: &Tensor) -> Result<Tensor> {
-        let class = (&self.class_token + self.position_table.narrow(1, 0, 1)?)?;
-        let class = class.broadcast_as((tokens.dim(0)?, 1, self.config.embed_dim))?;
-        Ok(Tensor::cat(&[&class, tokens], 1)?)
+        let (batch, count, _) = tokens.dims3()?;
+        if batch == 0 {
+            return Ok(Tensor::zeros((0, 1 + count, embed_dim), tokens.dtype(), tokens.device())?);
+        }
+        let sources: Vec<Option<u32>> =
+            std::iter::once(None).chain((0..count as u32).map(Some)).collect();
+        let positions: Vec<u32> = ids
+            .chunks(count.max(1))
+            .flat_map(|ids| std::iter::once(0).chain(ids.iter().map(|id| id + 1)))
+            .collect();
+        let plan = TokenAssembly::new(&sources.repeat(batch), &positions, batch, count)?;
+        let (class, table) = (&self.class_token, &self.position_table);
+        Ok(vit_kernels::assemble_tokens(&tokens, class, table, &plan)?)
     }
 
     /// All blocks: `[B, N, D]` to `[B, N, D]`, before any final norm.
@@ -158,14 +189,12 @@ impl Vit {
         Ok(x)
     }
 
-    /// Class token, blocks and final norm over given patch tokens, as MAE's encoder does on the
-    /// visible ones: `[B, N, D]` to `[B, 1 + N, D]`.
+    /// Blocks and final norm, as MAE's encoder: `[B, N, D]` to `[B, N, D]`.
     ///
     /// # Errors
     /// When shapes do not fit or the context does not belong to the batch.
-    pub fn encode(&self, patch_tokens: &Tensor, ctx: &Context) -> Result<Tensor> {
-        let tokens = self.prepend_class_token(patch_tokens)?;
-        self.norm.forward(&self.blocks(&tokens, ctx)?)
+    pub fn encode(&self, tokens: &Tensor, ctx: &Context) -> Result<Tensor> {
+        self.norm.forward(&self.blocks(tokens, ctx)?)
     }
 
     /// The linear layers with their names, for attaching adapters.
@@ -177,16 +206,34 @@ impl Vit {
         linears
     }
 
-    /// Tokens after the last block to one normalised embedding, `[B, 1 + L, D]` to `[B, D]`.
-    fn pool(&self, tokens: &Tensor) -> Result<Tensor> {
+    /// Tokens before the first block to one normalised embedding, `[B, 1 + L, D]` to `[B, D]`.
+    fn pooled(&self, tokens: &Tensor, ctx: &Context) -> Result<Tensor> {
         match self.config.pooling {
-            // The norm works on each token alone, so norming the one that is used is enough.
-            Pooling::ClassToken => self.norm.forward(&tokens.narrow(1, 0, 1)?.squeeze(1)?),
+            Pooling::ClassToken => self.class_embedding(tokens, ctx),
             Pooling::GlobalPool => {
+                let tokens = self.blocks(tokens, ctx)?;
                 let patches = tokens.narrow(1, 1, self.config.num_patches())?;
                 self.norm.forward(&patches.mean(1)?)
             }
         }
+    }
+
+    /// Of the last block only the class token is needed, and so computed. The norm works on each
+    /// token alone.
+    fn class_embedding(&self, tokens: &Tensor, ctx: &Context) -> Result<Tensor> {
+        let (batch, count, _) = tokens.dims3()?;
+        let class = match self.blocks.split_last() {
+            Some((last, blocks)) if batch > 0 => {
+                let mut x = tokens.clone();
+                for block in blocks {
+                    x = block.forward(&x, ctx)?;
+                }
+                let rows = TokenRows::one(0, batch, count)?;
+                last.forward_rows(&x, Some(&rows), ctx)?
+            }
+            _ => tokens.narrow(1, 0, 1)?,
+        };
+        self.norm.forward(&class.squeeze(1)?)
     }
 }
 
@@ -200,8 +247,7 @@ impl Backbone for Vit {
     }
 
     fn tokens(&self, images: &Tensor, ctx: &Context) -> Result<Tensor> {
-        let tokens = self.prepend_class_token(&self.embed_patches(images)?)?;
-        let tokens = self.blocks(&tokens, ctx)?;
+        let tokens = self.blocks(&self.embed_patches(images)?, ctx)?;
         match self.config.pooling {
             Pooling::ClassToken => self.norm.forward(&tokens),
             // `fc_norm` belongs to the pooled vector, not to tokens.
@@ -219,7 +265,7 @@ impl Backbone for Vit {
             let depth = self.blocks.len();
             return Err(Error::Config(format!("block {block} of a model with {depth} blocks")));
         }
-        let mut x = self.prepend_class_token(&self.embed_patches(images)?)?;
+        let mut x = self.embed_patches(images)?;
         let mut outputs = Vec::with_capacity(self.blocks.len());
         for block in &self.blocks {
             x = block.forward(&x, ctx)?;
@@ -229,8 +275,7 @@ impl Backbone for Vit {
     }
 
     fn embed(&self, images: &Tensor, ctx: &Context) -> Result<Tensor> {
-        let tokens = self.prepend_class_token(&self.embed_patches(images)?)?;
-        self.pool(&self.blocks(&tokens, ctx)?)
+        self.pooled(&self.embed_patches(images)?, ctx)
     }
 }
 

@@ -56,6 +56,7 @@ fn process(folder: &Path, plan: Plan, observer: &mut dyn Observer) -> Summary {
         seed: 5,
         max_skipped_in_row: 3,
         checkpoint_every: plan.checkpoint_every,
+        grad_checkpointing: false,
         selection: Some(Selection { metric: "loss".to_string() }),
     };
     let train = shuffled(phantom(22), 4, plan.workers);

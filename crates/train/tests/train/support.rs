@@ -89,6 +89,7 @@ pub(crate) fn config(epochs: u64) -> TrainerConfig {
         seed: 5,
         max_skipped_in_row: 3,
         checkpoint_every: 0,
+        grad_checkpointing: false,
         selection: None,
     }
 }
@@ -142,7 +143,7 @@ impl Optimizer for Recorder {
         &self.groups
     }
 
-    fn step(&mut self, grads: &Gradients, lr: f64, grad_scale: f64) -> Result<()> {
+    fn step(&mut self, grads: Gradients, lr: f64, grad_scale: f64) -> Result<()> {
         for (name, var) in self.groups.iter().flat_map(|group| &group.params) {
             var.set(&(var.as_tensor() - (&grads[name] * (lr * grad_scale))?)?)?;
         }

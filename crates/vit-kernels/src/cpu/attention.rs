@@ -120,11 +120,11 @@ fn head_forward(shape: Shape, [q, k, v]: [Mat<'_>; 3], out: MatMut<'_>, sums: &m
         let rows = sums.len();
         with_tiles(rows * shape.keys, |scores, _| {
             let q = q.rows(i * most..i * most + rows);
-            let tile = MatMut::new(scores, rows, shape.keys);
-            matmul(tile, Into::Overwrite, shape.scale(), q, k.t(), Threads::One);
+            let mut tile = MatMut::new(scores, rows, shape.keys);
+            matmul(&mut tile, Into::Overwrite, shape.scale(), q, k.t(), Threads::One);
             soften(scores, shape.keys, sums);
             let scores = Mat::new(scores, rows, shape.keys);
-            matmul(out.reborrow(), Into::Overwrite, 1., scores, v, Threads::One);
+            matmul(&mut out, Into::Overwrite, 1., scores, v, Threads::One);
             for (row, [_, inverse]) in sums.iter().enumerate() {
                 scale_row(out.row_mut(row), *inverse);
             }
@@ -195,22 +195,22 @@ fn head_backward(
     [dq, mut dk, mut dv]: [MatMut<'_>; 3],
 ) {
     let most = shape.tile_rows();
-    for (i, dq) in dq.split_rows(most).into_iter().enumerate() {
+    for (i, mut dq) in dq.split_rows(most).into_iter().enumerate() {
         let rows = i * most..i * most + dq.height();
         let (count, into) = (rows.len(), if i == 0 { Into::Overwrite } else { Into::Add });
         let [q, grad] = [q, saved.grad].map(|m| m.rows(rows.clone()));
         with_tiles(count * shape.keys, |p, dp| {
-            let tile = MatMut::new(p, count, shape.keys);
-            matmul(tile, Into::Overwrite, shape.scale(), q, k.t(), Threads::One);
+            let mut tile = MatMut::new(p, count, shape.keys);
+            matmul(&mut tile, Into::Overwrite, shape.scale(), q, k.t(), Threads::One);
             soften_again(p, shape.keys, &saved.sums[rows.clone()]);
             let weights = Mat::new(p, count, shape.keys);
-            matmul(dv.reborrow(), into, 1., weights.t(), grad, Threads::One);
-            let tile = MatMut::new(dp, count, shape.keys);
-            matmul(tile, Into::Overwrite, 1., grad, v.t(), Threads::One);
+            matmul(&mut dv, into, 1., weights.t(), grad, Threads::One);
+            let mut tile = MatMut::new(dp, count, shape.keys);
+            matmul(&mut tile, Into::Overwrite, 1., grad, v.t(), Threads::One);
             score_grads(p, dp, shape.keys);
             let scores = Mat::new(p, count, shape.keys);
-            matmul(dq, Into::Overwrite, shape.scale(), scores, k, Threads::One);
-            matmul(dk.reborrow(), into, shape.scale(), scores.t(), q, Threads::One);
+            matmul(&mut dq, Into::Overwrite, shape.scale(), scores, k, Threads::One);
+            matmul(&mut dk, into, shape.scale(), scores.t(), q, Threads::One);
         });
     }
 }

@@ -61,6 +61,33 @@ pub(crate) fn residual(
 }
 
 simd_fn! {
+    fn sum_rows<'a, S>(y: &'a mut [f32], x: &'a [f32], branch: &'a [f32], scale: f32) -> () {
+        for ((y, x), branch) in y.iter_mut().zip(x).zip(branch) {
+            *y = x + scale * branch;
+        }
+    }
+}
+
+/// `y ← x + scale · branch`, one scale per sample of `values_per_sample` values; `None` for 1.
+pub(crate) fn sum_scaled(
+    y: &mut [f32],
+    x: &[f32],
+    branch: &[f32],
+    values_per_sample: usize,
+    scales: Option<&[f32]>,
+) {
+    if values_per_sample == 0 {
+        return;
+    }
+    let samples = y.par_chunks_mut(values_per_sample).zip(x.par_chunks(values_per_sample));
+    let samples = samples.zip(branch.par_chunks(values_per_sample)).enumerate();
+    samples.for_each(|(i, ((y, x), branch))| {
+        let scale = scales.and_then(|scales| scales.get(i)).copied().unwrap_or(1.);
+        sum_rows(y, x, branch, scale);
+    });
+}
+
+simd_fn! {
     fn scale_rows<'a, S>(y: &'a mut [f32], x: &'a [f32], scale: f32) -> () {
         for (y, x) in y.iter_mut().zip(x) {
             *y = scale * x;

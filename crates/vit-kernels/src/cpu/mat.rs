@@ -81,10 +81,6 @@ impl<'a> MatMut<'a> {
         Self { data: data.as_mut_ptr(), rows, cols, row_stride: cols, slice: PhantomData }
     }
 
-    pub(crate) fn reborrow(&mut self) -> MatMut<'_> {
-        MatMut { slice: PhantomData, ..*self }
-    }
-
     /// Blocks of `count` rows, the last one shorter.
     pub(crate) fn split_rows(self, count: usize) -> Vec<Self> {
         let starts = (0..self.rows).step_by(count.max(1));
@@ -147,7 +143,7 @@ pub(crate) enum Threads {
 
 /// `dst ← factor · a · b`, or `dst ← dst + factor · a · b`.
 pub(crate) fn matmul(
-    dst: MatMut<'_>,
+    dst: &mut MatMut<'_>,
     into: Into,
     factor: f32,
     a: Mat<'_>,
@@ -202,8 +198,9 @@ pub(crate) fn product(a: Mat<'_>, b: Mat<'_>) -> Vec<f32> {
         return vec![0.; rows * cols];
     }
     let mut out = Vec::with_capacity(rows * cols);
-    let dst = MatMut { data: out.as_mut_ptr(), rows, cols, row_stride: cols, slice: PhantomData };
-    matmul(dst, Into::Overwrite, 1., a, b, Threads::All);
+    let mut dst =
+        MatMut { data: out.as_mut_ptr(), rows, cols, row_stride: cols, slice: PhantomData };
+    matmul(&mut dst, Into::Overwrite, 1., a, b, Threads::All);
     // SAFETY: the capacity suffices, and the product wrote every element: `Into::Overwrite` reads
     // none, and writes all as the inner dimension is not 0.
     unsafe { out.set_len(rows * cols) };
@@ -245,7 +242,7 @@ mod tests {
     fn blocks_of_columns_are_written_apart() {
         let ones = [1f32; 4];
         let mut out = vec![5f32; 12];
-        for (i, block) in MatMut::new(&mut out, 2, 6).split_cols(2).into_iter().enumerate() {
+        for (i, block) in MatMut::new(&mut out, 2, 6).split_cols(2).iter_mut().enumerate() {
             let a = Mat::new(&ones, 2, 2);
             let into = if i == 1 { Into::Add } else { Into::Overwrite };
             matmul(block, into, i as f32, a, a, Threads::One);

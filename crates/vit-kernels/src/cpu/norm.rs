@@ -1,6 +1,5 @@
 //! Layer normalisation of rows.
 
-use pulp::Simd;
 use rayon::prelude::*;
 
 use super::ROWS;
@@ -12,7 +11,7 @@ use super::simd::simd_fn;
 pub(crate) type RowStats = [f32; 2];
 
 #[inline(always)]
-fn row_stats<S: Simd>(x: &[f32], eps: f32) -> RowStats {
+fn row_stats(x: &[f32], eps: f32) -> RowStats {
     let n = x.len() as f32;
     let mean = sum(x, |x| x) / n;
     // Of the centred values: a large mean costs no digits.
@@ -32,7 +31,7 @@ simd_fn! {
         let width = weight.len();
         let rows = x.chunks_exact(width).zip(y.chunks_exact_mut(width));
         for ((x, y), stats) in rows.zip(stats) {
-            *stats = row_stats::<S>(x, eps);
+            *stats = row_stats(x, eps);
             let [mean, root] = *stats;
             for (((y, x), w), b) in y.iter_mut().zip(x).zip(weight).zip(bias) {
                 *y = fma::<S>((x - mean) * root, *w, *b);

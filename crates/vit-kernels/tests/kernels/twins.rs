@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use vit_kernels::{
     BlockOptions, BlockParams, TokenAssembly, TokenRows, assemble_tokens, attention,
     bce_with_logits, block, composite, cross_attention, cross_entropy, gather_tokens, gelu,
-    layer_norm, linear, mean_squared_error,
+    layer_norm, linear, mean_squared_error, residual,
 };
 
 use crate::support::{distance, flat, tensor};
@@ -344,6 +344,21 @@ fn blocks() {
             move |t| composite::block(&t[0], &params(&order(t), false), &plain),
         );
         case.constants(1).check(1e-5);
+    }
+}
+
+#[test]
+fn residuals() {
+    for shape in [&[3usize][..], &[3, 5], &[3, 197, 7], &[3, 0, 2]] {
+        for factors in [None, Some(&[1.25f32, 0., 2.][..])] {
+            Case::new(
+                format!("residual {shape:?} {factors:?}"),
+                &[tensor(shape, 1.), tensor(shape, 2.)],
+                |t| residual(&t[0], &t[1], factors),
+                |t| composite::residual(&t[0], &t[1], factors),
+            )
+            .check(1e-6);
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use vit_models::candle_core::{DType, Device, Tensor};
 use vit_models::{
-    Backbone, Classifier, Context, LoadOptions, ParamStore, Pooling, Vit, VitConfig, WeightFile,
-    resize_position_table,
+    Backbone, Classifier, Context, LoadOptions, ParamStore, Pooling, TokenRows, Vit, VitConfig,
+    WeightFile, resize_position_table,
 };
 
 use crate::support::{distance, fixture, flat};
@@ -93,11 +93,9 @@ fn single_precision_agrees_to_its_rounding() {
 #[test]
 fn the_encoder_of_a_masked_auto_encoder_agrees() {
     let case = case(Pooling::ClassToken, DType::F64);
-    let visible = Tensor::new(&[[7u32, 2, 4], [0, 8, 3]], &Device::Cpu).unwrap();
-    let visible = visible.unsqueeze(2).unwrap().broadcast_as((2, 3, 12)).unwrap();
-    let patches = case.model.embed_patches(&case.images).unwrap();
-    let chosen = patches.gather(&visible.contiguous().unwrap(), 1).unwrap();
-    let latent = case.model.encode(&chosen, &Context::eval()).unwrap();
+    let visible = TokenRows::new(&[7, 2, 4, 0, 8, 3], 2, 9).unwrap();
+    let tokens = case.model.embed_visible(&case.images, &visible).unwrap();
+    let latent = case.model.encode(&tokens, &Context::eval()).unwrap();
     let want = case.golden.tensor("latent", &Device::Cpu).unwrap();
     let off = distance(&flat(&latent), &flat(&want));
     assert!(off < 1e-13, "off by {off:.1e}");

@@ -40,7 +40,7 @@ fn linear_grads(
 /// `dy · weight`: the gradient of a linear layer's input.
 fn input_grad(dy: Mat<'_>, weight: Mat<'_>, out: &mut [f32], into: Into) {
     let (rows, cols) = (dy.height(), weight.width());
-    matmul(MatMut::new(out, rows, cols), into, 1., dy, weight, Threads::All);
+    matmul(&mut MatMut::new(out, rows, cols), into, 1., dy, weight, Threads::All);
 }
 
 /// `dy` times the branch's scale of each sample.
@@ -66,9 +66,10 @@ pub(crate) fn backward(
     };
     drop(middle);
     let saved = Attention { projected, mixed, sums };
-    let Some(dprojected) = mix(plan, weights, saved, &dmiddle, wanted, &mut grads) else {
+    let Some(dprojected) = mix(plan, weights, &saved, &dmiddle, wanted, &mut grads) else {
         return grads;
     };
+    drop(saved);
     project(plan, x, weights, &stats1, &dprojected, &dmiddle, wanted, &mut grads);
     grads
 }
@@ -148,7 +149,7 @@ struct Attention {
 fn mix(
     plan: &Plan,
     weights: &Weights<'_>,
-    saved: Attention,
+    saved: &Attention,
     dmiddle: &[f32],
     wanted: Wanted,
     grads: &mut Grads,

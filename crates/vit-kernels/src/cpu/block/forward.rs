@@ -67,7 +67,7 @@ fn project(x: &[f32], weight: &[f32], rows: usize, in_dim: usize) -> Scratch {
     let out_dim = weight.len().checked_div(in_dim).unwrap_or(0);
     let mut y = Scratch::new(rows * out_dim);
     matmul(
-        MatMut::new(&mut y, rows, out_dim),
+        &mut MatMut::new(&mut y, rows, out_dim),
         Into::Overwrite,
         1.,
         Mat::new(x, rows, in_dim),
