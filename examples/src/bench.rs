@@ -158,6 +158,8 @@ struct Measurement {
     roofline_gbytes_per_s: Option<f64>,
     /// Median rate over the roofline's rate.
     share_of_roofline: f64,
+    /// Resident before anything of the job was built: program, libraries, run time.
+    start_bytes: Option<u64>,
     peak_bytes: Option<u64>,
     page_faults_per_step: Option<f64>,
     first_loss: Option<f64>,
@@ -233,6 +235,7 @@ fn eprint_progress(job: Job, batch: usize, img: usize) {
 }
 
 fn measure(setting: Setting, args: &BenchArgs) -> Result<Measurement> {
+    let start_bytes = process::resident_bytes();
     let mut work = Work::new(&setting)?;
     for _ in 0..args.warmup {
         timed_step(&mut work)?;
@@ -267,6 +270,7 @@ fn measure(setting: Setting, args: &BenchArgs) -> Result<Measurement> {
         gbytes_per_s_median: None,
         roofline_gbytes_per_s: None,
         share_of_roofline: 0.,
+        start_bytes,
         peak_bytes,
         page_faults_per_step: faults.map(|faults| self::median(&faults)),
         first_loss: costs.first().and_then(|cost| cost.loss),
