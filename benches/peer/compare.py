@@ -10,7 +10,7 @@ over rounds, a ratio the median over rounds of the ratio within a round.
 
 Threads that wait for each other suffer far more from other load on the machine than the load itself
 takes, and not all systems suffer alike. So a run during which other processes (or the host, as
-stolen time) had more than --disturbance cores is taken again, a few times, once the machine is quiet
+stolen time) had more than --disturbance of the cores that our threads need is taken again, a few times, once the machine is quiet
 or --patience has run out; the least disturbed counts, and what remained is printed below the table.
 """
 
@@ -121,7 +121,7 @@ def run(system, job, model, args):
     result = json.loads(done.stdout)
     if result["threads"] != args.threads:
         sys.exit(f"{system} ran with {result['threads']} threads instead of {args.threads}")
-    result["disturbance"] = others.cores()
+    result["disturbance"] = harm(others, args)
     return result
 
 
@@ -155,13 +155,19 @@ class Others:
         return max(0.0, others / (time.monotonic() - self.start))
 
 
+def harm(others, args):
+    """Cores that others had beyond those which our threads leave free."""
+    cores = others.cores()
+    return cores and max(0.0, cores - max(0, os.cpu_count() - args.threads))
+
+
 def wait_for_quiet(args):
     """Spends patience until others leave the machine alone for a moment."""
     while args.patience > 0:
         others, start = Others(), time.monotonic()
         time.sleep(min(2, args.patience))
         args.patience -= time.monotonic() - start
-        disturbance = others.cores()
+        disturbance = harm(others, args)
         if disturbance is None or disturbance <= args.disturbance:
             return
 
@@ -285,7 +291,7 @@ def markdown(table, args):
         "Against " + "; ".join(versions) + "." if versions else "",
         f"Matrix-product roofline {min(rooflines):.0f}–{max(rooflines):.0f} GFLOP/s. "
         if rooflines else "",
-        f"Other processes had up to {max(disturbances):.2f} cores, "
+        f"Other processes had up to {max(disturbances):.2f} of the cores needed, "
         f"{statistics.median(disturbances):.2f} in the middle run." if disturbances else "",
     ]
     return text + "\n\n" + " ".join(note.strip() for note in notes if note) + "\n"

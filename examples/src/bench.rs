@@ -147,6 +147,19 @@ struct Measurement {
     seconds_best: f64,
     images_per_s_median: Option<f64>,
     images_per_s_best: Option<f64>,
+    #[serde(flatten)]
+    bound: Bound,
+    /// Resident before anything of the job was built: program, libraries, run time.
+    start_bytes: Option<u64>,
+    peak_bytes: Option<u64>,
+    page_faults_per_step: Option<f64>,
+    first_loss: Option<f64>,
+    last_loss: Option<f64>,
+}
+
+/// A step's work, its rate, and the rate this machine is capable of.
+#[derive(Debug, Default, Serialize)]
+struct Bound {
     /// Floating-point operations of the matrix products of one step, in units of 10⁹.
     gflop_per_step: Option<f64>,
     gflops_median: Option<f64>,
@@ -158,12 +171,33 @@ struct Measurement {
     roofline_gbytes_per_s: Option<f64>,
     /// Median rate over the roofline's rate.
     share_of_roofline: f64,
-    /// Resident before anything of the job was built: program, libraries, run time.
-    start_bytes: Option<u64>,
-    peak_bytes: Option<u64>,
-    page_faults_per_step: Option<f64>,
-    first_loss: Option<f64>,
-    last_loss: Option<f64>,
+}
+
+impl Bound {
+    /// Measures the roofline of a job whose steps took so many seconds.
+    fn measure(setting: &Setting, params: usize, median: f64, best: f64) -> Result<Self> {
+        let Some(products) = Products::of(setting)? else {
+            let gbyte = (params * roofline::UPDATE_BYTES) as f64 / 1e9;
+            let roofline = roofline::memory(params);
+            return Ok(Self {
+                gbyte_per_step: Some(gbyte),
+                gbytes_per_s_median: Some(gbyte / median),
+                roofline_gbytes_per_s: Some(roofline),
+                share_of_roofline: gbyte / median / roofline,
+                ..Self::default()
+            });
+        };
+        let gflop = products.flops() / 1e9;
+        let roofline = roofline::matrix_products(&products)?;
+        Ok(Self {
+            gflop_per_step: Some(gflop),
+            gflops_median: Some(gflop / median),
+            gflops_best: Some(gflop / best),
+            roofline_gflops: Some(roofline),
+            share_of_roofline: gflop / median / roofline,
+            ..Self::default()
+        })
+    }
 }
 
 /// One step's cost.
@@ -251,7 +285,7 @@ fn measure(setting: Setting, args: &BenchArgs) -> Result<Measurement> {
     let faults: Option<Vec<f64>> =
         costs.iter().map(|cost| cost.page_faults.map(|faults| faults as f64)).collect();
     let images = (setting.job != Job::Adamw).then_some(setting.batch_size as f64);
-    let mut result = Measurement {
+    Ok(Measurement {
         system: "vitalight",
         threads: rayon::current_num_threads(),
         params,
@@ -262,41 +296,14 @@ fn measure(setting: Setting, args: &BenchArgs) -> Result<Measurement> {
         seconds_best: best,
         images_per_s_median: images.map(|images| images / median),
         images_per_s_best: images.map(|images| images / best),
-        gflop_per_step: None,
-        gflops_median: None,
-        gflops_best: None,
-        roofline_gflops: None,
-        gbyte_per_step: None,
-        gbytes_per_s_median: None,
-        roofline_gbytes_per_s: None,
-        share_of_roofline: 0.,
+        bound: Bound::measure(&setting, params_trained, median, best)?,
         start_bytes,
         peak_bytes,
         page_faults_per_step: faults.map(|faults| self::median(&faults)),
         first_loss: costs.first().and_then(|cost| cost.loss),
         last_loss: costs.last().and_then(|cost| cost.loss),
         setting,
-    };
-    match Products::of(&result.setting)? {
-        Some(products) => {
-            let gflop = products.flops() / 1e9;
-            let roofline = roofline::matrix_products(&products)?;
-            result.gflop_per_step = Some(gflop);
-            result.gflops_median = Some(gflop / median);
-            result.gflops_best = Some(gflop / best);
-            result.roofline_gflops = Some(roofline);
-            result.share_of_roofline = gflop / median / roofline;
-        }
-        None => {
-            let gbyte = (params_trained * roofline::UPDATE_BYTES) as f64 / 1e9;
-            let roofline = roofline::memory(params_trained);
-            result.gbyte_per_step = Some(gbyte);
-            result.gbytes_per_s_median = Some(gbyte / median);
-            result.roofline_gbytes_per_s = Some(roofline);
-            result.share_of_roofline = gbyte / median / roofline;
-        }
-    }
-    Ok(result)
+    })
 }
 
 /// The middle value; the mean of the middle two of an even number; NaN of none.
