@@ -1,0 +1,222 @@
+//! The jobs, built from the library's public interface.
+
+use anyhow::{Context as _, Result, bail};
+use mae_pretrain::{Mae, MaeConfig, MaeTask};
+use vit_datasets::Target;
+use vit_lora::{LoraConfig, attach, mark_only_lora_trainable};
+use vit_models::candle_core::{DType, Device, Tensor};
+use vit_models::{Classifier, Context, ParamStore, Pooling, Vit, VitConfig};
+use vit_random::Streams;
+use vit_train::{
+    AdamW, AdamWConfig, Gradients, Labels, Optimizer, Supervised, Task, TensorBatch, cross_entropy,
+    global_norm, layer_decay_groups, pretrain_groups,
+};
+
+use super::{Job, Setting};
+
+/// Classes of the classifiers.
+const CLASSES: usize = 1000;
+/// Rank of the adapters; their alpha is twice that.
+pub(crate) const LORA_RANK: usize = 8;
+const LEARNING_RATE: f64 = 1e-4;
+const WEIGHT_DECAY: f64 = 0.05;
+const LAYER_DECAY: f64 = 0.75;
+const SEED: u64 = 0;
+
+/// The classifier of a setting: `vit_base_patch16` is preset `vit_base` with patches of 16.
+pub(crate) fn vit_config(setting: &Setting) -> Result<VitConfig> {
+    Ok(encoder(setting)?.classifier(CLASSES, Pooling::ClassToken))
+}
+
+/// The masked auto-encoder of a setting, with the published decoder.
+pub(crate) fn mae_config(setting: &Setting) -> Result<MaeConfig> {
+    Ok(MaeConfig { norm_pix_loss: true, ..MaeConfig::new(encoder(setting)?) })
+}
+
+fn encoder(setting: &Setting) -> Result<VitConfig> {
+    let (name, patch) = setting
+        .model
+        .rsplit_once("_patch")
+        .with_context(|| format!("model '{}' is not of the form NAME_patchN", setting.model))?;
+    let patch = patch.parse().with_context(|| format!("patch size of '{}'", setting.model))?;
+    let config = VitConfig::by_name(name, patch, setting.img_size)?;
+    config.check()?;
+    Ok(config)
+}
+
+/// A job that is ready to run.
+pub(crate) enum Work {
+    Infer { model: Box<Vit>, parameters: (usize, usize), batch: TensorBatch },
+    Train(Box<Training>),
+    Update { optimizer: AdamW, gradients: Gradients, parameters: (usize, usize) },
+}
+
+/// Everything a training step needs.
+pub(crate) struct Training {
+    task: Box<dyn Task>,
+    store: ParamStore,
+    optimizer: AdamW,
+    batch: TensorBatch,
+}
+
+/// What a step leaves behind.
+pub(crate) enum Output {
+    Logits(Tensor),
+    Loss(f64),
+    Nothing,
+}
+
+impl Work {
+    pub(crate) fn new(setting: &Setting) -> Result<Self> {
+        if setting.checkpointing {
+            // WIRE CHECKPOINTING HERE: pass the switch on to the models built below.
+            bail!("--checkpointing: the models have no activation checkpointing yet");
+        }
+        match setting.job {
+            Job::Infer => {
+                let config = vit_config(setting)?;
+                let store = init(&Vit::specs(&config)?)?;
+                let model = Box::new(Vit::new(&config, &store.frozen())?);
+                Ok(Self::Infer {
+                    model,
+                    parameters: (store.elements().0, 0),
+                    batch: batch(setting)?,
+                })
+            }
+            Job::Train => Ok(Self::Train(Box::new(classifier(setting, None)?))),
+            Job::Lora => {
+                let lora = LoraConfig {
+                    alpha: 2. * LORA_RANK as f64,
+                    dropout: 0.,
+                    ..LoraConfig::with_rank(LORA_RANK)
+                };
+                Ok(Self::Train(Box::new(classifier(setting, Some(&lora))?)))
+            }
+            Job::Mae => Ok(Self::Train(Box::new(mae(setting)?))),
+            Job::Adamw => {
+                let training = classifier(setting, None)?;
+                let mut gradients = Gradients::new();
+                for (name, var) in training.store.trainable() {
+                    gradients.insert(name.to_string(), (var.as_tensor() * 1e-2)?.detach());
+                }
+                let parameters = training.store.elements();
+                Ok(Self::Update { optimizer: training.optimizer, gradients, parameters })
+            }
+        }
+    }
+
+    /// Number of values of all parameters and of trained ones.
+    pub(crate) fn parameters(&self) -> (usize, usize) {
+        match self {
+            Self::Infer { parameters, .. } | Self::Update { parameters, .. } => *parameters,
+            Self::Train(training) => training.store.elements(),
+        }
+    }
+
+    /// What is timed.
+    pub(crate) fn step(&mut self) -> Result<Output> {
+        match self {
+            Self::Infer { model, batch, .. } => {
+                Ok(Output::Logits(model.logits(&batch.images, &Context::eval())?))
+            }
+            Self::Train(training) => Ok(Output::Loss(step(training)?)),
+            Self::Update { optimizer, gradients, .. } => {
+                optimizer.step(gradients, LEARNING_RATE, 1.)?;
+                Ok(Output::Nothing)
+            }
+        }
+    }
+
+    /// The loss after a step, to see that something sensible was computed.
+    pub(crate) fn loss(&self, output: Output) -> Result<Option<f64>> {
+        Ok(match (self, output) {
+            (Self::Infer { batch, .. }, Output::Logits(logits)) => {
+                let loss = cross_entropy(&logits, &batch.classes(CLASSES)?, 0., None)?;
+                Some(loss.to_dtype(DType::F64)?.to_scalar()?)
+            }
+            (_, Output::Loss(loss)) => Some(loss),
+            _ => None,
+        })
+    }
+}
+
+/// One training step, as `vit_train::Trainer` takes it with one batch per update: forward, loss
+/// read and checked, backward, norm of the gradient read and checked, update. Nothing else in the
+/// benchmarks takes gradients.
+fn step(training: &mut Training) -> Result<f64> {
+    let Training { task, store, optimizer, batch } = training;
+    let ctx = Context::train(Streams::new(SEED), batch.epoch, &batch.samples);
+    let loss = task.loss(batch, &ctx)?;
+    let value: f64 = loss.to_dtype(DType::F64)?.to_scalar()?;
+    let mut grads = loss.backward()?;
+    let mut gradients = Gradients::new();
+    for (name, var) in store.trainable() {
+        let grad = grads.remove(var.as_tensor());
+        let grad = grad.with_context(|| format!("no gradient reaches '{name}'"))?;
+        gradients.insert(name.to_string(), grad);
+    }
+    let norm = global_norm(&gradients)?;
+    if !value.is_finite() || !norm.is_finite() {
+        bail!("loss {value}, norm of the gradient {norm}");
+    }
+    optimizer.step(&gradients, LEARNING_RATE, 1.)?;
+    // Another epoch, another mask.
+    batch.epoch += 1;
+    Ok(value)
+}
+
+fn init(specs: &[vit_models::ParamSpec]) -> Result<ParamStore> {
+    Ok(ParamStore::init(specs, SEED, DType::F32, &Device::Cpu)?)
+}
+
+fn classifier(setting: &Setting, lora: Option<&LoraConfig>) -> Result<Training> {
+    let config = vit_config(setting)?;
+    let specs = Vit::specs(&config)?;
+    let mut store = init(&specs)?;
+    if let Some(lora) = lora {
+        store.add(&vit_lora::specs(&specs, lora)?, SEED)?;
+        mark_only_lora_trainable(&mut store, &[])?;
+    }
+    let build = |vb| -> Result<Vit> {
+        let mut model = Vit::new(&config, &vb)?;
+        if let Some(lora) = lora {
+            attach(model.linears_mut(), lora, &vb)?;
+        }
+        Ok(model)
+    };
+    let labels = Labels::Single {
+        classes: (0..CLASSES).map(|class| class.to_string()).collect(),
+        smoothing: 0.,
+        class_weights: None,
+    };
+    let task = Supervised::new(build(store.var_builder())?, build(store.frozen())?, labels)?;
+    let groups = layer_decay_groups(&store, config.depth, LAYER_DECAY, WEIGHT_DECAY);
+    let optimizer = AdamW::new(groups, AdamWConfig::finetune())?;
+    Ok(Training { task: Box::new(task), store, optimizer, batch: batch(setting)? })
+}
+
+fn mae(setting: &Setting) -> Result<Training> {
+    let config = mae_config(setting)?;
+    let store = init(&Mae::specs(&config)?)?;
+    let (train, eval) =
+        (Mae::new(&config, &store.var_builder())?, Mae::new(&config, &store.frozen())?);
+    let groups = pretrain_groups(&store, WEIGHT_DECAY);
+    let optimizer = AdamW::new(groups, AdamWConfig::pretrain())?;
+    let task = Box::new(MaeTask::new(train, eval, SEED));
+    Ok(Training { task, store, optimizer, batch: batch(setting)? })
+}
+
+/// Pictures of a fixed formula, the same in every system, and classes `0, 1, 2, …`.
+fn batch(setting: &Setting) -> Result<TensorBatch> {
+    let (batch, side) = (setting.batch_size, setting.img_size);
+    let value = |i: usize| (0.013 * i as f64 + 0.5 * (0.37 * i as f64).cos()).sin() as f32;
+    let pixels: Vec<f32> = (0..batch * 3 * side * side).map(value).collect();
+    Ok(TensorBatch {
+        images: Tensor::from_vec(pixels, (batch, 3, side, side), &Device::Cpu)?,
+        targets: (0..batch).map(|i| Target::Class(i % CLASSES)).collect(),
+        ids: (0..batch).map(|i| i.to_string()).collect(),
+        samples: (0u64..).take(batch).collect(),
+        epoch: 0,
+        number: 0,
+    })
+}
