@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 use mae_pretrain::{Mae, MaeConfig, MaeTask};
 use vit_datasets::Target;
+use vit_kernels::GradAccumulator;
 use vit_lora::{LoraConfig, attach, mark_only_lora_trainable};
 use vit_models::candle_core::{DType, Device, Tensor};
 use vit_models::{Classifier, Context, ParamStore, Pooling, Vit, VitConfig};
@@ -57,6 +58,7 @@ pub(crate) struct Training {
     store: ParamStore,
     optimizer: AdamW,
     batch: TensorBatch,
+    checkpointing: bool,
 }
 
 /// What a step leaves behind.
@@ -68,10 +70,6 @@ pub(crate) enum Output {
 
 impl Work {
     pub(crate) fn new(setting: &Setting) -> Result<Self> {
-        if setting.checkpointing {
-            // WIRE CHECKPOINTING HERE: pass the switch on to the models built below.
-            bail!("--checkpointing: the models have no activation checkpointing yet");
-        }
         match setting.job {
             Job::Infer => {
                 let config = vit_config(setting)?;
@@ -121,7 +119,7 @@ impl Work {
             }
             Self::Train(training) => Ok(Output::Loss(step(training)?)),
             Self::Update { optimizer, gradients, .. } => {
-                optimizer.step(gradients, LEARNING_RATE, 1.)?;
+                optimizer.step(gradients.clone(), LEARNING_RATE, 1.)?;
                 Ok(Output::Nothing)
             }
         }
@@ -144,14 +142,17 @@ impl Work {
 /// read and checked, backward, norm of the gradient read and checked, update. Nothing else in the
 /// benchmarks takes gradients.
 fn step(training: &mut Training) -> Result<f64> {
-    let Training { task, store, optimizer, batch } = training;
-    let ctx = Context::train(Streams::new(SEED), batch.epoch, &batch.samples);
+    let Training { task, store, optimizer, batch, .. } = training;
+    let ctx = Context::train(Streams::new(SEED), batch.epoch, &batch.samples)
+        .with_grad_checkpointing(training.checkpointing);
     let loss = task.loss(batch, &ctx)?;
     let value: f64 = loss.to_dtype(DType::F64)?.to_scalar()?;
-    let mut grads = loss.backward()?;
+    let mut grads = GradAccumulator::new();
+    grads.backward(&loss, store.trainable().map(|(_, var)| var))?;
+    drop(loss);
     let mut gradients = Gradients::new();
     for (name, var) in store.trainable() {
-        let grad = grads.remove(var.as_tensor());
+        let grad = grads.take(var);
         let grad = grad.with_context(|| format!("no gradient reaches '{name}'"))?;
         gradients.insert(name.to_string(), grad);
     }
@@ -159,7 +160,7 @@ fn step(training: &mut Training) -> Result<f64> {
     if !value.is_finite() || !norm.is_finite() {
         bail!("loss {value}, norm of the gradient {norm}");
     }
-    optimizer.step(&gradients, LEARNING_RATE, 1.)?;
+    optimizer.step(gradients, LEARNING_RATE, 1.)?;
     // Another epoch, another mask.
     batch.epoch += 1;
     Ok(value)
@@ -192,7 +193,13 @@ fn classifier(setting: &Setting, lora: Option<&LoraConfig>) -> Result<Training> 
     let task = Supervised::new(build(store.var_builder())?, build(store.frozen())?, labels)?;
     let groups = layer_decay_groups(&store, config.depth, LAYER_DECAY, WEIGHT_DECAY);
     let optimizer = AdamW::new(groups, AdamWConfig::finetune())?;
-    Ok(Training { task: Box::new(task), store, optimizer, batch: batch(setting)? })
+    Ok(Training {
+        task: Box::new(task),
+        store,
+        optimizer,
+        batch: batch(setting)?,
+        checkpointing: setting.checkpointing,
+    })
 }
 
 fn mae(setting: &Setting) -> Result<Training> {
@@ -203,7 +210,13 @@ fn mae(setting: &Setting) -> Result<Training> {
     let groups = pretrain_groups(&store, WEIGHT_DECAY);
     let optimizer = AdamW::new(groups, AdamWConfig::pretrain())?;
     let task = Box::new(MaeTask::new(train, eval, SEED));
-    Ok(Training { task, store, optimizer, batch: batch(setting)? })
+    Ok(Training {
+        task,
+        store,
+        optimizer,
+        batch: batch(setting)?,
+        checkpointing: setting.checkpointing,
+    })
 }
 
 /// Pictures of a fixed formula, the same in every system, and classes `0, 1, 2, …`.
