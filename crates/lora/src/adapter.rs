@@ -98,6 +98,10 @@ impl Adapter for LowRank {
         let update = self.update(&x, y.dims())?;
         Ok((y + update)?)
     }
+
+    fn parameters(&self) -> Vec<Tensor> {
+        self.downs.iter().chain(&self.ups).cloned().collect()
+    }
 }
 
 /// Values of a tensor as f64 on the CPU, row-major.

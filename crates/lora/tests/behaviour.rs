@@ -195,6 +195,27 @@ fn gradients_reach_adapters_and_nothing_frozen() {
     }
 }
 
+/// Adapters on every kind of layer, dropout and drop path at work.
+#[test]
+fn activation_checkpointing_gives_the_same_gradients() {
+    let lora = LoraConfig { targets: vec![Target::Query, Target::Value, Target::Fc1], ..lora() };
+    let vit = VitConfig { drop_path: 0.2, ..vit() };
+    let mut store = store(&vit, &lora, DType::F32);
+    mark_only_lora_trainable(&mut store, &[]).unwrap();
+    train_b(&store);
+    let model = adapted(&vit, &lora, &store);
+    let grads = |on: bool| -> Vec<Vec<u64>> {
+        let ctx = Context::train(Streams::new(0), 0, &[0, 1]).with_grad_checkpointing(on);
+        let logits = model.logits(&images(2, DType::F32), &ctx).unwrap();
+        let loss = (logits * pattern(&[2, 3], 1., DType::F32)).unwrap().sum_all().unwrap();
+        let grads = loss.backward().unwrap();
+        store.trainable().map(|(_, var)| bits(grads.get(var).unwrap())).collect()
+    };
+    let (with, without) = (grads(true), grads(false));
+    assert_eq!(with, without);
+    assert!(with.len() > 6);
+}
+
 #[test]
 fn dropout_acts_in_training_only_and_repeats() {
     let lora = LoraConfig { dropout: 0.5, ..lora() };

@@ -2,11 +2,10 @@ use std::sync::{Mutex, PoisonError};
 
 use candle_core::{Result, Tensor, bail};
 
-use crate::TokenRows;
-use crate::composite;
 use crate::cpu::block::{self, Plan, Saved, Wanted, Weights, place};
 use crate::cpu::values::{Values, served, tensor};
 use crate::record::record;
+use crate::{TokenRows, checkpoint, composite};
 
 /// The parameters of a pre-norm transformer block. Matrices are `[out, in]`; `D` is the width of
 /// the tokens, `H` that of the MLP.
@@ -68,7 +67,10 @@ pub fn block(x: &Tensor, params: &BlockParams<'_>, options: &BlockOptions<'_>) -
     let parameters = params.in_order();
     let serves = parameters.iter().flatten().all(|parameter| served(&[parameter]));
     if !serves || !served(&[x]) {
-        return composite::block(x, params, options);
+        return match options.recompute {
+            true => checkpointed(x, params, options),
+            false => composite::block(x, params, options),
+        };
     }
     let mut inputs = [const { None }; place::COUNT];
     for (input, given) in inputs.iter_mut().zip(std::iter::once(Some(x)).chain(parameters)) {
@@ -103,6 +105,29 @@ pub fn block(x: &Tensor, params: &BlockParams<'_>, options: &BlockOptions<'_>) -
     })
 }
 
+/// [`composite::block`] with activation checkpointing.
+fn checkpointed(
+    x: &Tensor,
+    params: &BlockParams<'_>,
+    options: &BlockOptions<'_>,
+) -> Result<Tensor> {
+    let inputs: Vec<&Tensor> =
+        std::iter::once(x).chain(params.in_order().into_iter().flatten()).collect();
+    let (num_heads, eps, rows) = (options.num_heads, options.eps, options.rows.cloned());
+    let scales = options.drop_path.map(|scales| scales.map(<[f32]>::to_vec));
+    checkpoint(&inputs, move |inputs| {
+        let options = BlockOptions {
+            num_heads,
+            eps,
+            rows: rows.as_ref(),
+            drop_path: scales.each_ref().map(Option::as_deref),
+            recompute: false,
+        };
+        let (params, x) = BlockParams::from_order(inputs)?;
+        composite::block(x, &params, &options)
+    })
+}
+
 type Inputs = [Option<Tensor>; place::COUNT];
 
 fn input(inputs: &Inputs) -> Result<Values<'_>> {
@@ -117,6 +142,47 @@ fn run(plan: &Plan, inputs: &Inputs, keep: bool) -> Result<(Vec<f32>, Option<Sav
 }
 
 impl<'a> BlockParams<'a> {
+    /// The reverse of input and [`BlockParams::in_order`] without what is missing.
+    fn from_order(inputs: &'a [Tensor]) -> Result<(Self, &'a Tensor)> {
+        let (head, qkv_bias, rest) = match inputs {
+            [head @ .., a, b, c, d, e, f, g, h] if head.len() == place::QKV + 1 => {
+                (head, None, [a, b, c, d, e, f, g, h])
+            }
+            [head @ .., bias, a, b, c, d, e, f, g, h] if head.len() == place::QKV + 1 => {
+                (head, Some(bias), [a, b, c, d, e, f, g, h])
+            }
+            _ => bail!("block: {} inputs", inputs.len()),
+        };
+        let [x, norm1_weight, norm1_bias, qkv_weight] = head else {
+            bail!("block: {} inputs", inputs.len())
+        };
+        let [
+            proj_weight,
+            proj_bias,
+            norm2_weight,
+            norm2_bias,
+            fc1_weight,
+            fc1_bias,
+            fc2_weight,
+            fc2_bias,
+        ] = rest;
+        let params = Self {
+            norm1_weight,
+            norm1_bias,
+            qkv_weight,
+            qkv_bias,
+            proj_weight,
+            proj_bias,
+            norm2_weight,
+            norm2_bias,
+            fc1_weight,
+            fc1_bias,
+            fc2_weight,
+            fc2_bias,
+        };
+        Ok((params, x))
+    }
+
     /// In the order of [`place`], from [`place::NORM1`] on.
     fn in_order(&self) -> [Option<&'a Tensor>; place::COUNT - 1] {
         [

@@ -41,6 +41,14 @@ pub(crate) fn collect(input: &Tensor, grad: Tensor) -> Result<Option<Tensor>> {
     })
 }
 
+/// Runs a backward pass within another one: its gradients are its caller's.
+pub(crate) fn suspended<R>(f: impl FnOnce() -> R) -> R {
+    let outer = PASS.take();
+    let result = f();
+    PASS.set(outer);
+    result
+}
+
 fn add(grads: &mut HashMap<TensorId, Tensor>, id: TensorId, grad: Tensor) -> Result<()> {
     let sum = match grads.remove(&id) {
         None => grad,

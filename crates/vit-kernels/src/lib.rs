@@ -2,6 +2,7 @@
 
 mod attention;
 mod block;
+mod checkpoint;
 pub mod composite;
 mod cpu;
 mod gradients;
@@ -15,6 +16,7 @@ mod tokens;
 pub use attention::{attention, cross_attention};
 pub use block::{BlockOptions, BlockParams, block};
 pub use candle_core;
+pub use checkpoint::checkpoint;
 pub use gradients::GradAccumulator;
 pub use layers::{gelu, layer_norm, linear, log_softmax, residual, softmax};
 pub use losses::{bce_with_logits, cross_entropy, mean_squared_error};

@@ -2,8 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use candle_core::backend::BackendStorage;
 use candle_core::{
-    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail,
+    CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, Layout, MetalStorage, Result, Shape,
+    Storage, Tensor, bail,
 };
 
 use crate::cpu::values::tensor;
@@ -36,7 +38,26 @@ pub(crate) fn record(
     inputs: &[Option<&Tensor>],
     backward: impl Backward + 'static,
 ) -> Result<Tensor> {
-    let shape = shape.into();
+    put(name, Output::Values(values, shape.into()), inputs, backward)
+}
+
+/// [`record`] of a tensor without a graph, on any device and of any data type; its values are
+/// copied.
+pub(crate) fn record_tensor(
+    name: &'static str,
+    output: &Tensor,
+    inputs: &[Option<&Tensor>],
+    backward: impl Backward + 'static,
+) -> Result<Tensor> {
+    put(name, Output::Tensor(output.contiguous()?.detach()), inputs, backward)
+}
+
+fn put(
+    name: &'static str,
+    output: Output,
+    inputs: &[Option<&Tensor>],
+    backward: impl Backward + 'static,
+) -> Result<Tensor> {
     let tracked: Vec<(usize, Tensor)> = inputs
         .iter()
         .enumerate()
@@ -46,7 +67,7 @@ pub(crate) fn record(
     let shared = Arc::new(Shared { name, backward: Box::new(backward), grads: Mutex::default() });
     let node = Node {
         shared: shared.clone(),
-        result: Mutex::new(Some((values, shape))),
+        output: Mutex::new(Some(output)),
         first: true,
         places: Vec::new(),
     };
@@ -61,10 +82,15 @@ struct Shared {
     grads: Mutex<Vec<Option<Tensor>>>,
 }
 
+/// What the forward pass hands to candle.
+enum Output {
+    Values(Vec<f32>, Shape),
+    Tensor(Tensor),
+}
+
 struct Node {
     shared: Arc<Shared>,
-    /// Handed to candle by the forward pass.
-    result: Mutex<Option<(Vec<f32>, Shape)>>,
+    output: Mutex<Option<Output>>,
     /// Whether this is the operator's own node and not one of the chain behind.
     first: bool,
     /// Which inputs of the operator this node's inputs are; the chain's next node has none.
@@ -74,17 +100,17 @@ struct Node {
 fn apply(mut node: Node, inputs: &[(usize, Tensor)]) -> Result<Tensor> {
     node.places = inputs.iter().map(|(place, _)| Some(*place)).collect();
     match inputs {
-        [] => {
-            let (values, shape) = node.take()?;
-            tensor(values, shape)
-        }
+        [] => match node.take()? {
+            Output::Values(values, shape) => tensor(values, shape),
+            Output::Tensor(tensor) => Ok(tensor),
+        },
         [(_, a)] => a.apply_op1(node),
         [(_, a), (_, b)] => a.apply_op2(b, node),
         [(_, a), (_, b), (_, c)] => a.apply_op3(b, c, node),
         [(_, a), (_, b), rest @ ..] => {
             let next = Node {
                 shared: node.shared.clone(),
-                result: Mutex::new(Some((vec![0.], Shape::from(1)))),
+                output: Mutex::new(Some(link(&rest[0].1)?)),
                 first: false,
                 places: Vec::new(),
             };
@@ -96,18 +122,54 @@ fn apply(mut node: Node, inputs: &[(usize, Tensor)]) -> Result<Tensor> {
     }
 }
 
+/// The value of a node of the chain, of which only the place in the graph counts.
+fn link(like: &Tensor) -> Result<Output> {
+    Ok(Output::Tensor(Tensor::zeros(1, like.dtype(), like.device())?))
+}
+
 impl Node {
-    fn take(&self) -> Result<(Vec<f32>, Shape)> {
-        let mut result = self.result.lock().unwrap_or_else(PoisonError::into_inner);
-        match result.take() {
-            Some(result) => Ok(result),
+    fn take(&self) -> Result<Output> {
+        let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+        match output.take() {
+            Some(output) => Ok(output),
             None => bail!("{}: its node was applied twice", self.shared.name),
         }
     }
 
-    fn forward(&self) -> Result<(CpuStorage, Shape)> {
-        let (values, shape) = self.take()?;
-        Ok((CpuStorage::F32(values), shape))
+    fn on_cpu(&self) -> Result<(CpuStorage, Shape)> {
+        match self.take()? {
+            Output::Values(values, shape) => Ok((CpuStorage::F32(values), shape)),
+            Output::Tensor(tensor) => match &*tensor.storage_and_layout().0 {
+                Storage::Cpu(storage) => {
+                    Ok((storage.try_clone(tensor.layout())?, tensor.shape().clone()))
+                }
+                _ => bail!("{}: its output is on another device", self.shared.name),
+            },
+        }
+    }
+
+    fn on_cuda(&self) -> Result<(CudaStorage, Shape)> {
+        match self.take()? {
+            Output::Tensor(tensor) => match &*tensor.storage_and_layout().0 {
+                Storage::Cuda(storage) => {
+                    Ok((storage.try_clone(tensor.layout())?, tensor.shape().clone()))
+                }
+                _ => bail!("{}: its output is on another device", self.shared.name),
+            },
+            Output::Values(..) => bail!("{}: its output is on the CPU", self.shared.name),
+        }
+    }
+
+    fn on_metal(&self) -> Result<(MetalStorage, Shape)> {
+        match self.take()? {
+            Output::Tensor(tensor) => match &*tensor.storage_and_layout().0 {
+                Storage::Metal(storage) => {
+                    Ok((storage.try_clone(tensor.layout())?, tensor.shape().clone()))
+                }
+                _ => bail!("{}: its output is on another device", self.shared.name),
+            },
+            Output::Values(..) => bail!("{}: its output is on the CPU", self.shared.name),
+        }
     }
 
     /// The gradients of this node's inputs, less those the collector takes.
@@ -144,7 +206,15 @@ impl CustomOp1 for Node {
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        self.forward()
+        self.on_cpu()
+    }
+
+    fn cuda_fwd(&self, _: &CudaStorage, _: &Layout) -> Result<(CudaStorage, Shape)> {
+        self.on_cuda()
+    }
+
+    fn metal_fwd(&self, _: &MetalStorage, _: &Layout) -> Result<(MetalStorage, Shape)> {
+        self.on_metal()
     }
 
     fn bwd(&self, a: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
@@ -165,7 +235,27 @@ impl CustomOp2 for Node {
         _: &CpuStorage,
         _: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        self.forward()
+        self.on_cpu()
+    }
+
+    fn cuda_fwd(
+        &self,
+        _: &CudaStorage,
+        _: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        self.on_cuda()
+    }
+
+    fn metal_fwd(
+        &self,
+        _: &MetalStorage,
+        _: &Layout,
+        _: &MetalStorage,
+        _: &Layout,
+    ) -> Result<(MetalStorage, Shape)> {
+        self.on_metal()
     }
 
     fn bwd(
@@ -194,7 +284,31 @@ impl CustomOp3 for Node {
         _: &CpuStorage,
         _: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        self.forward()
+        self.on_cpu()
+    }
+
+    fn cuda_fwd(
+        &self,
+        _: &CudaStorage,
+        _: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        self.on_cuda()
+    }
+
+    fn metal_fwd(
+        &self,
+        _: &MetalStorage,
+        _: &Layout,
+        _: &MetalStorage,
+        _: &Layout,
+        _: &MetalStorage,
+        _: &Layout,
+    ) -> Result<(MetalStorage, Shape)> {
+        self.on_metal()
     }
 
     fn bwd(

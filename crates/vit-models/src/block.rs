@@ -2,7 +2,9 @@ use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use vit_kernels::{BlockOptions, BlockParams, TokenRows};
 
-use crate::{Context, InitScheme, LayerNorm, Linear, ParamInit, ParamSpec, Result, VitConfig};
+use crate::{
+    Context, Error, InitScheme, LayerNorm, Linear, ParamInit, ParamSpec, Result, VitConfig,
+};
 
 /// The numbers a transformer block is made from.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -144,8 +146,33 @@ impl Block {
         };
         match self.params() {
             Some(params) => Ok(vit_kernels::block(x, &params, &options)?),
+            None if ctx.recomputes() => self.checkpointed(x, rows, ctx),
             None => self.adapted(x, &options, ctx),
         }
+    }
+
+    /// [`Block::forward_rows`] through the adapters with activation checkpointing.
+    fn checkpointed(&self, x: &Tensor, rows: Option<&TokenRows>, ctx: &Context) -> Result<Tensor> {
+        let linears = [&self.qkv, &self.proj, &self.fc1, &self.fc2];
+        let norms = [&self.norm1, &self.norm2];
+        let norms =
+            norms.iter().flat_map(|norm| [norm.params().0.clone(), norm.params().1.clone()]);
+        let parameters: Vec<Tensor> =
+            linears.iter().flat_map(|linear| linear.tensors()).chain(norms).collect();
+        if parameters.iter().any(|tensor| tensor.track_op() && !tensor.is_variable()) {
+            return Err(Error::Config(format!(
+                "{}: with adapters, activation checkpointing needs parameters that are variables, not computed ones",
+                self.name
+            )));
+        }
+        let (block, rows, ctx) = (self.clone(), rows.cloned(), ctx.owned());
+        let inputs: Vec<&Tensor> = std::iter::once(x).chain(&parameters).collect();
+        Ok(vit_kernels::checkpoint(&inputs, move |inputs| {
+            let Some(x) = inputs.first() else { candle_core::bail!("a block without input") };
+            // The parameters are variables and stand for themselves.
+            let ctx = ctx.borrow();
+            block.forward_rows(x, rows.as_ref(), &ctx).map_err(candle_core::Error::wrap)
+        })?)
     }
 
     /// The block's parameters, unless an adapter is attached.

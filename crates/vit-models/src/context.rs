@@ -21,7 +21,27 @@ struct Train<'a> {
     samples: &'a [u64],
 }
 
+/// A [`Context`] that owns its samples, without activation checkpointing.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnedContext {
+    train: Option<(Streams, u64, Vec<u64>)>,
+}
+
+impl OwnedContext {
+    pub(crate) fn borrow(&self) -> Context<'_> {
+        match &self.train {
+            None => Context::eval(),
+            Some((streams, epoch, samples)) => Context::train(*streams, *epoch, samples),
+        }
+    }
+}
+
 impl<'a> Context<'a> {
+    pub(crate) fn owned(&self) -> OwnedContext {
+        let train = self.train.map(|t| (t.streams, t.epoch, t.samples.to_vec()));
+        OwnedContext { train }
+    }
+
     /// Evaluation: no dropout, no drop path.
     #[must_use]
     pub fn eval() -> Self {

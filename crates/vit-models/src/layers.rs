@@ -14,6 +14,9 @@ pub trait Adapter: Debug + Send + Sync {
     /// # Errors
     /// When shapes do not fit.
     fn adapt(&self, x: &Tensor, y: Tensor, ctx: &Context) -> Result<Tensor>;
+
+    /// The tensors that training may change.
+    fn parameters(&self) -> Vec<Tensor>;
 }
 
 /// An affine map, `x · weightᵀ + bias`, with a slot for an [`Adapter`].
@@ -66,6 +69,12 @@ impl Linear {
     /// Weight and bias, unless an adapter changes what they do.
     pub(crate) fn plain(&self) -> Option<(&Tensor, Option<&Tensor>)> {
         self.adapter.is_none().then_some((&self.weight, self.bias.as_ref()))
+    }
+
+    /// Weight, bias and the adapter's parameters.
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = Tensor> {
+        let adapter = self.adapter.iter().flat_map(|adapter| adapter.parameters());
+        std::iter::once(self.weight.clone()).chain(self.bias.clone()).chain(adapter)
     }
 
     /// Attaches an adapter, or with `None` takes it off; gives back the one before.

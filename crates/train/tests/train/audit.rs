@@ -117,6 +117,11 @@ fn chain_loss<'a>(
     })
 }
 
+#[allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "shows what is wrong with it"
+)]
 fn stock_norm(store: &ParamStore) -> candle_nn::LayerNorm {
     candle_nn::layer_norm(DIM, 1e-6, store.var_builder().pp("norm")).unwrap()
 }

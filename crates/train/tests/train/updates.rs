@@ -45,6 +45,14 @@ fn distance(a: &BTreeMap<String, Vec<f32>>, b: &BTreeMap<String, Vec<f32>>) -> f
     largest / norm(b)
 }
 
+/// A whole run, to the bit.
+#[test]
+fn activation_checkpointing_changes_nothing() {
+    let plain = run(12, 4, config(2));
+    let checkpointed = run(12, 4, TrainerConfig { grad_checkpointing: true, ..config(2) });
+    assert_eq!(plain.parameters, checkpointed.parameters);
+}
+
 #[test]
 fn two_batches_of_four_are_one_of_eight() {
     let halves = run(8, 4, TrainerConfig { accum_iter: 2, ..config(1) });

@@ -2,10 +2,13 @@
 
 use candle_core::Tensor;
 use vit_kernels::{
-    PatchOrder, attention, gelu, layer_norm, linear, log_softmax, patchify, softmax, unpatchify,
+    BlockOptions, PatchOrder, TokenAssembly, TokenRows, assemble_tokens, attention,
+    bce_with_logits, block, cross_attention, cross_entropy, gather_tokens, gelu, layer_norm,
+    linear, log_softmax, mean_squared_error, patchify, softmax, unpatchify,
 };
 
 use crate::support::{check_gradient, tensor};
+use crate::twins::{block_inputs, params};
 
 /// The difference itself is good to about 2e-10 at 197 tokens, see `support::check_gradient`.
 const TIGHT: f64 = 1e-9;
@@ -88,6 +91,50 @@ fn attention_of_the_fused_projection() {
     let input = [tensor(&[2, 7, 14], 1.)];
     let narrowed = |t: &[Tensor]| attention(&t[0].narrow(2, 1, 12)?.narrow(1, 2, 4)?, 2);
     check_gradient("attention of a narrowed tensor", &input, narrowed, TIGHT);
+}
+
+#[test]
+fn attention_of_some_tokens_to_all() {
+    for (queries, keys, heads) in [(1, 5, 2), (7, 3, 1), (4, 33, 3)] {
+        let inputs = [tensor(&[2, queries, 6 * heads], 1.), tensor(&[2, keys, 12 * heads], 2.)];
+        let what = format!("attention of {queries} to {keys}");
+        check_gradient(&what, &inputs, |t| cross_attention(&t[0], &t[1], heads), TIGHT);
+    }
+}
+
+#[test]
+fn blocks() {
+    let rows = TokenRows::new(&[4, 1, 0, 2], 2, 5).unwrap();
+    let (first, second) = ([1.25f32, 0.], [0.5f32, 2.]);
+    for (rows, drop_path) in
+        [(None, [None, None]), (Some(&rows), [Some(&first[..]), Some(&second[..])])]
+    {
+        let options = BlockOptions { num_heads: 2, eps: 1e-6, rows, drop_path, recompute: false };
+        let run = |t: &[Tensor]| block(&t[0], &params(t, true), &options);
+        check_gradient("block", &block_inputs(2, 5, 8, 12), run, SIX_DIGITS);
+    }
+}
+
+#[test]
+fn tokens_picked_and_put_together() {
+    let rows = TokenRows::new(&[3, 0, 3, 1, 2, 0], 2, 4).unwrap();
+    let pick = |t: &[Tensor]| gather_tokens(&t[0], &rows);
+    check_gradient("gather", &[tensor(&[2, 4, 3], 1.)], pick, TIGHT);
+    let sources = [None, Some(2), Some(0), Some(1), None, None];
+    let plan = TokenAssembly::new(&sources, &[0, 3, 1, 0, 2, 2], 2, 3).unwrap();
+    let inputs = [tensor(&[2, 3, 5], 1.), tensor(&[1, 1, 5], 2.), tensor(&[1, 4, 5], 3.)];
+    let put = |t: &[Tensor]| assemble_tokens(&t[0], &t[1], &t[2], &plan);
+    check_gradient("assemble", &inputs, put, TIGHT);
+}
+
+#[test]
+fn losses_of_their_predictions() {
+    let (targets, weights) = (tensor(&[3, 4], 2.).sqr().unwrap(), tensor(&[3, 4], 3.));
+    let x = [tensor(&[3, 4], 1.)];
+    check_gradient("cross entropy", &x, |t| cross_entropy(&t[0], &targets), TIGHT);
+    let bce = |t: &[Tensor]| bce_with_logits(&t[0], &targets, &weights);
+    check_gradient("binary cross entropy", &x, bce, TIGHT);
+    check_gradient("squares", &x, |t| mean_squared_error(&t[0], &targets), TIGHT);
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use candle_core::{DType, Device, Tensor, Var};
 use vit_kernels::{
-    BlockOptions, GradAccumulator, block, gelu, layer_norm, linear, mean_squared_error,
+    BlockOptions, GradAccumulator, TokenRows, block, checkpoint, gelu, layer_norm, linear,
+    mean_squared_error,
 };
 
 use crate::support::{flat, tensor};
@@ -45,6 +46,56 @@ fn checkpointing_and_second_passes_give_the_same_bits() {
         for (var, want) in vars.iter().zip(&want) {
             assert_eq!(&bits(grads.get(var.as_tensor()).unwrap()), want);
         }
+    }
+}
+
+/// On any device and data type: here in f64, where blocks are composite.
+#[test]
+fn composite_blocks_are_checkpointed_too() {
+    let vars: Vec<Var> =
+        block_inputs(2, 7, 12, 24).iter().map(|x| Var::from_tensor(x).unwrap()).collect();
+    let rows = TokenRows::new(&[0, 3, 6, 5], 2, 7).unwrap();
+    let factors = [1.25f32, 0.];
+    let grads = |bias: bool, recompute: bool| -> Vec<Option<Vec<f64>>> {
+        // One parameter is computed from a variable, not one itself.
+        let mut t: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
+        t[5] = (&t[5] * 0.5).unwrap();
+        let options = BlockOptions {
+            rows: Some(&rows),
+            drop_path: [None, Some(&factors)],
+            recompute,
+            ..OPTIONS
+        };
+        let y = block(&t[0], &params(&t, bias), &options).unwrap();
+        let grads = (y.sqr().unwrap() * 0.5).unwrap().sum_all().unwrap().backward().unwrap();
+        vars.iter().map(|var| grads.get(var.as_tensor()).map(flat)).collect()
+    };
+    for bias in [true, false] {
+        let (want, got) = (grads(bias, false), grads(bias, true));
+        assert_eq!(want.iter().flatten().count(), if bias { 13 } else { 12 });
+        for (want, got) in want.iter().zip(&got) {
+            match (want, got) {
+                (Some(want), Some(got)) => assert!(crate::support::distance(want, got) < 1e-12),
+                (want, got) => assert!(want.is_none() && got.is_none()),
+            }
+        }
+    }
+}
+
+/// A checkpoint inside a pass that collects: every gradient arrives once.
+#[test]
+fn an_accumulator_reaches_into_checkpoints() {
+    let vars = variables(1, 5, 12);
+    let y = || {
+        let t: Vec<&Tensor> = vars.iter().map(Var::as_tensor).collect();
+        let inner = |t: &[Tensor]| block(&t[0], &params(t, true), &OPTIONS);
+        checkpoint(&t, inner).unwrap().sqr().unwrap().sum_all().unwrap()
+    };
+    let want = y().backward().unwrap();
+    let mut accumulator = GradAccumulator::new();
+    accumulator.backward(&y(), &vars).unwrap();
+    for var in &vars {
+        assert_eq!(bits(accumulator.get(var).unwrap()), bits(want.get(var.as_tensor()).unwrap()));
     }
 }
 

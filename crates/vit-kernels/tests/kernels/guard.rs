@@ -1,5 +1,6 @@
 //! Why this crate exists: candle-nn's fused operators run backward without a word and give no
 //! gradient. If one of these tests fails after an update, candle has mended the operator.
+#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "shows what is wrong")]
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 

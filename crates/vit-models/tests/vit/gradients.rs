@@ -65,3 +65,20 @@ fn a_frozen_model_records_nothing_and_shares_the_memory() {
     assert!(grads.get(store.get("head.weight").unwrap().var()).is_some());
     assert!(grads.get(store.get("fc_norm.weight").unwrap().var()).is_none());
 }
+
+/// With drop path, both poolings, every parameter.
+#[test]
+fn activation_checkpointing_gives_the_same_bits() {
+    for pooling in [Pooling::ClassToken, Pooling::GlobalPool] {
+        let config = VitConfig { drop_path: 0.3, ..small() }.classifier(3, pooling);
+        let store = store(&config, 2);
+        let model = Vit::new(&config, &store.var_builder()).unwrap();
+        let grads = |on: bool| -> Vec<Vec<f64>> {
+            let ctx = Context::train(Streams::new(0), 0, &[0, 1]).with_grad_checkpointing(on);
+            let logits = model.logits(&pictures([2, 3, 8, 8]), &ctx).unwrap();
+            let grads = loss(&logits).backward().unwrap();
+            store.trainable().map(|(_, var)| flat(grads.get(var).unwrap())).collect()
+        };
+        assert_eq!(grads(true), grads(false));
+    }
+}
