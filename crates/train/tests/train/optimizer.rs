@@ -1,10 +1,10 @@
-//! AdamW's memory.
+//! The optimisers' memory.
 
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 use vit_models::ParamStore;
-use vit_train::{AdamW, AdamWConfig, Error, Gradients, Optimizer, pretrain_groups};
+use vit_train::{AdamW, AdamWConfig, Error, Gradients, Optimizer, Sgd, SgdConfig, pretrain_groups};
 
 use crate::support::{bits, store, vit};
 
@@ -130,4 +130,39 @@ fn a_scaled_step_is_a_step_with_scaled_gradients() {
     }
     assert_eq!(bits(&first.tensors()), bits(&second.tensors()));
     assert_eq!(bits(&a.state()), bits(&b.state()));
+}
+
+/// Plain momentum and LARS: state in and out, every parameter moved, missing gradients named.
+#[test]
+fn momentum_comes_back_exactly() {
+    for config in [SgdConfig::sgd(), SgdConfig::lars()] {
+        let (first, second) = (store(&vit(2)), store(&vit(2)));
+        let start = bits(&copy(&first.tensors()));
+        let sgd = |store: &ParamStore| Sgd::new(pretrain_groups(store, 0.05), config).unwrap();
+        let mut original = sgd(&first);
+        for step in 0..2 {
+            original.step(gradients(&first, step), 1e-2, 0.5).unwrap();
+        }
+        for (name, moved) in bits(&first.tensors()) {
+            let trained = first.get(&name).unwrap().trainable();
+            assert_eq!(moved != start[&name], trained, "{name}");
+        }
+        for (name, tensor) in first.tensors() {
+            second.set(&name, &tensor).unwrap();
+        }
+        let mut other = sgd(&second);
+        other.load_state(&copy(&original.state()), original.steps()).unwrap();
+        original.step(gradients(&first, 2), 1e-2, 1.).unwrap();
+        other.step(gradients(&second, 2), 1e-2, 1.).unwrap();
+        assert_eq!(bits(&second.tensors()), bits(&first.tensors()));
+        assert_eq!(other.steps(), 3);
+
+        let mut missing = gradients(&first, 3);
+        let name = missing.keys().next().unwrap().clone();
+        missing.remove(&name);
+        let error = original.step(missing, 1e-2, 1.).unwrap_err().to_string();
+        assert!(error.contains(&name), "{error}");
+        let error = other.load_state(&BTreeMap::new(), 1).unwrap_err();
+        assert!(matches!(error, Error::Config(_)), "{error}");
+    }
 }
