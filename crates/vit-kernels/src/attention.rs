@@ -19,7 +19,7 @@ use crate::record::record;
 /// When `3 · num_heads` does not divide the last dimension.
 pub fn attention(qkv: &Tensor, num_heads: usize) -> Result<Tensor> {
     let (batch, tokens, width) = qkv.dims3()?;
-    if num_heads == 0 || width % (3 * num_heads) != 0 {
+    if num_heads == 0 || width == 0 || width % (3 * num_heads) != 0 {
         bail!("attention: {width} is not 3 x {num_heads} heads x head dimension");
     }
     if !served(&[qkv]) {
@@ -57,7 +57,7 @@ pub fn attention(qkv: &Tensor, num_heads: usize) -> Result<Tensor> {
 pub fn cross_attention(q: &Tensor, kv: &Tensor, num_heads: usize) -> Result<Tensor> {
     let (batch, queries, dim) = q.dims3()?;
     let (other, keys, width) = kv.dims3()?;
-    if num_heads == 0 || dim % num_heads != 0 || width != 2 * dim || other != batch {
+    if num_heads == 0 || dim == 0 || dim % num_heads != 0 || width != 2 * dim || other != batch {
         let dims = (q.dims(), kv.dims());
         bail!("cross attention: q {:?}, kv {:?}, {num_heads} heads", dims.0, dims.1);
     }

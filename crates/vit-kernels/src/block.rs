@@ -225,6 +225,9 @@ fn plan(x: &Tensor, params: &BlockParams<'_>, options: &BlockOptions<'_>) -> Res
             bail!("block: parameter {i} is {:?} instead of {shape:?}", parameter.dims());
         }
     }
+    if dim == 0 || hidden == 0 {
+        bail!("block: tokens of width {dim}, an MLP of width {hidden}");
+    }
     if options.num_heads == 0 || dim % options.num_heads != 0 {
         bail!("block: {} heads for a width of {dim}", options.num_heads);
     }

@@ -126,6 +126,9 @@ pub(crate) fn sum_pieces(
     width: usize,
     f: impl Fn(std::ops::Range<usize>, &mut [f32]) + Sync,
 ) -> Vec<f32> {
+    if width == 0 {
+        return Vec::new();
+    }
     let pieces: Vec<Vec<f32>> = (0..rows.div_ceil(ROWS))
         .into_par_iter()
         .map(|piece| {

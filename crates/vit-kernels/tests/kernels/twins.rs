@@ -118,6 +118,7 @@ fn layer_norms() {
         (&[70, 768], 2.),
         (&[0, 5, 16], 1.),
         (&[2, 0, 16], 1.),
+        (&[3, 0], 1.),
     ] {
         let dim = *shape.last().unwrap();
         let inputs = [(tensor(shape, 1.) * scale).unwrap(), tensor(&[dim], 2.), tensor(&[dim], 3.)];
@@ -146,6 +147,7 @@ fn linears() {
         (&[1, 197, 80], 33),
         (&[2, 257, 48], 144),
         (&[0, 4, 3], 2),
+        (&[4, 3], 0),
         (&[3, 64, 17], 1),
     ] {
         let dim = *shape.last().unwrap();
@@ -423,6 +425,7 @@ fn shapes_that_do_not_fit_are_named() {
     let t = |shape: &[usize]| tensor(shape, 1.).to_dtype(DType::F32).unwrap();
     let (x, wide) = (t(&[2, 3, 8]), t(&[4, 9]));
     for (error, part) in [
+        (attention(&t(&[1, 2, 0]), 2), "0 is not 3 x 2 heads"),
         (linear(&x, &wide, None), "[2, 3, 8], weight [4, 9]"),
         (linear(&x, &t(&[4, 8]), Some(&t(&[1]))), "bias Some([1])"),
         (layer_norm(&x, &t(&[1]), &t(&[8]), 1e-6), "weight [1]"),
