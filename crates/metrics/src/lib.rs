@@ -14,6 +14,7 @@ mod measure;
 mod metric;
 mod multi_class;
 mod multi_label;
+mod operating_point;
 mod overlap;
 mod predictions;
 mod probability;
@@ -21,13 +22,16 @@ mod ranking;
 mod regression;
 mod report;
 mod single_label;
+mod subgroups;
 mod table;
 mod uncertainty;
 mod value;
 
 pub use agreement::{KappaWeights, cohen_kappa};
 pub use averages::{Average, CountScore, counts_at};
-pub use calibration::{Binning, CalibrationError, GapNorm, ReliabilityBin, reliability};
+pub use calibration::{
+    Binning, Calibration, CalibrationError, CalibrationMethod, GapNorm, ReliabilityBin, reliability,
+};
 pub use confusion::{BinaryCounts, ConfusionMatrix, ZeroDivision, mcc};
 pub use curves::{
     PrPoint, RocPoint, auroc_weighted, average_precision_weighted, partial_auroc,
@@ -41,6 +45,7 @@ pub use measure::{Measure, Over};
 pub use metric::{Batch, Metric, Targets};
 pub use multi_class::{auroc_one_vs_one, auroc_one_vs_rest, top_k_accuracy};
 pub use multi_label::MultiLabel;
+pub use operating_point::{OperatingPoint, ThresholdRule};
 pub use overlap::{EmptyTruth, mask_counts, mask_dice, mask_iou};
 pub use predictions::{Part, Predictions, RowTarget};
 pub use probability::{brier_score, brier_score_classes, log_loss, log_loss_classes};
@@ -48,6 +53,7 @@ pub use ranking::{auroc, average_precision};
 pub use regression::{Regression, kendall, pearson, regression, spearman};
 pub use report::{ClassReport, Coverage, LeftOut, Report, Summary, Task};
 pub use single_label::SingleLabel;
+pub use subgroups::{Subgroup, Subgroups, UNKNOWN, worst_subgroup};
 pub use uncertainty::{
     Band, Bootstrap, Comparison, Curve, DeLong, DeLongTest, Estimate, Interval, IntervalMethod,
     McNemar, Resampling, SeedSummary, bca_interval, clopper_pearson, delong, delong_test, holm,
