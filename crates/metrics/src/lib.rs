@@ -4,6 +4,7 @@ mod agreement;
 mod averages;
 mod calibration;
 mod confusion;
+mod consistency;
 mod curves;
 mod error;
 mod evaluator;
@@ -16,6 +17,7 @@ mod multi_class;
 mod multi_label;
 mod operating_point;
 mod overlap;
+mod page;
 mod predictions;
 mod probability;
 mod ranking;
@@ -33,6 +35,10 @@ pub use calibration::{
     Binning, Calibration, CalibrationError, CalibrationMethod, GapNorm, ReliabilityBin, reliability,
 };
 pub use confusion::{BinaryCounts, ConfusionMatrix, ZeroDivision, mcc};
+pub use consistency::{
+    Inconsistency, Published, PublishedTable, Quantity, check_matrix, check_report, check_row,
+    check_table, mcc_bounds,
+};
 pub use curves::{
     PrPoint, RocPoint, auroc_weighted, average_precision_weighted, partial_auroc,
     precision_recall_curve, roc_curve, sensitivity_at_specificity, specificity_at_sensitivity,
@@ -47,6 +53,9 @@ pub use multi_class::{auroc_one_vs_one, auroc_one_vs_rest, top_k_accuracy};
 pub use multi_label::MultiLabel;
 pub use operating_point::{OperatingPoint, ThresholdRule};
 pub use overlap::{EmptyTruth, mask_counts, mask_dice, mask_iou};
+pub use page::{
+    ClassCurves, ClassRow, EvaluationReport, LearningPlot, Mistake, ReportBuilder, Section, Series,
+};
 pub use predictions::{Part, Predictions, RowTarget};
 pub use probability::{brier_score, brier_score_classes, log_loss, log_loss_classes};
 pub use ranking::{auroc, average_precision};
