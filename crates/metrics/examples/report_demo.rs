@@ -115,7 +115,7 @@ fn write(folder: &Path, title: &str, predictions: &Predictions) {
             .map(|e| (e, floor + 2.5 * (-e / 8.0).exp() + noise * (e * 1.7).sin()))
             .collect()
     };
-    let series = |name: &str, points| Series { name: name.to_owned(), points };
+    let series = |name: &str, points: Vec<(f64, f64)>| Series::new(name, points);
     let fact = |a: &str, b: &str| (a.to_owned(), b.to_owned());
     let mut builder = ReportBuilder::new(predictions)
         .title(title)

@@ -1,13 +1,11 @@
 //! ROC and precision–recall curves, what can be read off them, and weighted areas.
 
-use serde::{Deserialize, Serialize};
-
 use crate::ranking::check;
 use crate::{MetricsError, Result, Undefined, Value};
 
 /// One point of an ROC curve: what happens when every score of at least `threshold` is called
 /// positive.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RocPoint {
     /// The lowest score called positive; infinite for the first point, where none is.
     pub threshold: f32,
@@ -18,7 +16,7 @@ pub struct RocPoint {
 }
 
 /// One point of a precision–recall curve, for scores of at least `threshold`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PrPoint {
     /// The lowest score called positive.
     pub threshold: f32,

@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use super::plots::{self, Theme};
 use super::tables::COLUMNS;
-use super::text::{escape, interval_text, label, number, reason};
+use super::text::{escape, interval_text, number, reason};
 use super::write::{area_note, subgroup_plot};
 use super::{ClassCurves, EvaluationReport};
-use crate::{Curve, Estimate, Part, Resampling, Task, Value};
+use crate::{Curve, Estimate, IntervalMethod, Part, Resampling, Task, Value};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -41,9 +41,10 @@ impl EvaluationReport {
     }
 
     fn intro(&self) -> String {
-        let task = match self.task {
-            Task::SingleLabel => "exclusive classes",
-            Task::MultiLabel => "findings",
+        let task = match (self.task, self.classes.len()) {
+            (Task::SingleLabel, _) => "exclusive classes",
+            (Task::MultiLabel, 1) => "finding",
+            (Task::MultiLabel, _) => "findings",
         };
         let part = match self.part {
             Part::Train => "training",
@@ -64,7 +65,14 @@ impl EvaluationReport {
     }
 
     fn headline_table(&self) -> String {
-        let rows: String = self.headline.iter().map(headline_row).collect();
+        let noted = self.headline.iter().any(|estimate| !notes(estimate).is_empty());
+        let rows: String =
+            self.headline.iter().map(|e| headline_row(e, &self.label_of(e), noted)).collect();
+        let note_head = if noted { "<th>Notes</th>" } else { "" };
+        let method = match self.bootstrap.method {
+            IntervalMethod::Percentile => "percentiles",
+            IntervalMethod::Bca => "BCa",
+        };
         let unit = match self.bootstrap.resampling {
             Resampling::Rows => "samples, each on its own",
             Resampling::Stratified => "samples within their classes",
@@ -74,10 +82,9 @@ impl EvaluationReport {
         };
         format!(
             "<h2>Results</h2><div class=\"wide\"><table><thead><tr><th>Measure</th><th>Value</th>\
-             <th>{:.0} % interval</th><th>Notes</th></tr></thead><tbody>{rows}</tbody></table></div>\
-             <p><small>Intervals: bootstrap ({:?}), {} resamples of {unit}, seed {}.</small></p>",
+             <th>{:.0} % interval</th>{note_head}</tr></thead><tbody>{rows}</tbody></table></div>\
+             <p><small>Intervals: bootstrap ({method}), {} resamples of {unit}, seed {}.</small></p>",
             100.0 * self.bootstrap.level,
-            self.bootstrap.method,
             self.bootstrap.resamples,
             self.bootstrap.seed,
         )
@@ -254,16 +261,17 @@ impl EvaluationReport {
     }
 }
 
-fn headline_row(estimate: &Estimate) -> String {
+fn headline_row(estimate: &Estimate, label: &str, noted: bool) -> String {
     let interval = match (estimate.low.defined(), estimate.high.defined()) {
         (Some(_), Some(_)) => format!("{} to {}", number(estimate.low), number(estimate.high)),
         _ => "–".to_owned(),
     };
+    let notes =
+        if noted { format!("<td>{}</td>", escape(&notes(estimate))) } else { String::new() };
     format!(
-        "<tr><th scope=\"row\">{}</th><td class=\"n\">{}</td><td class=\"n\">{interval}</td><td>{}</td></tr>",
-        escape(&label(&estimate.name)),
+        "<tr><th scope=\"row\">{}</th><td class=\"n\">{}</td><td class=\"n\">{interval}</td>{notes}</tr>",
+        escape(label),
         number(estimate.value),
-        escape(&notes(estimate)),
     )
 }
 

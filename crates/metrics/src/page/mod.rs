@@ -117,13 +117,22 @@ pub struct LearningPlot {
     pub series: Vec<Series>,
 }
 
-/// A named series of points (x, y). Points that are not finite interrupt the line.
+/// A named series of points (x, y). A missing y interrupts the line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Series {
     /// Its name.
     pub name: String,
-    /// Points in the order of x.
-    pub points: Vec<(f64, f64)>,
+    /// Points in the order of x; `None` where a value is not finite (JSON has no NaN).
+    pub points: Vec<(f64, Option<f64>)>,
+}
+
+impl Series {
+    /// A series of measured points; those without a finite x are dropped.
+    pub fn new(name: &str, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
+        let points = points.into_iter().filter(|point| point.0.is_finite());
+        let points = points.map(|(x, y)| (x, y.is_finite().then_some(y))).collect();
+        Self { name: name.to_owned(), points }
+    }
 }
 
 /// A titled list of facts.

@@ -9,6 +9,15 @@ pub(super) const COLUMNS: [&str; 6] =
     ["Recall", "Specificity", "Precision", "F1", "AUROC", "Average precision"];
 
 impl EvaluationReport {
+    /// How a measure of the headline is called: the mean over one finding is that finding's value.
+    pub(super) fn label_of(&self, estimate: &Estimate) -> String {
+        let name = label(&estimate.name);
+        match name.strip_suffix(", macro") {
+            Some(base) if self.classes.len() == 1 => base.to_owned(),
+            _ => name,
+        }
+    }
+
     /// The headline and the classes as Markdown.
     #[must_use]
     pub fn markdown(&self) -> String {
@@ -20,7 +29,7 @@ impl EvaluationReport {
         lines.extend(
             self.headline
                 .iter()
-                .map(|e| format!("| {} | {} |", bar(&label(&e.name)), interval_text(e))),
+                .map(|e| format!("| {} | {} |", bar(&self.label_of(e)), interval_text(e))),
         );
         lines.extend([String::new(), format!("| Class | n | {} |", COLUMNS.join(" | "))]);
         lines.push(format!("|---|---:|{}", "---|".repeat(COLUMNS.len())));
@@ -41,7 +50,7 @@ impl EvaluationReport {
             format!("Measure & Value ({:.0}\\,\\% interval) \\\\", 100.0 * self.bootstrap.level),
             "\\midrule".to_owned(),
         ];
-        let row = |e: &Estimate| format!("{} & {} \\\\", latex(&label(&e.name)), latex_value(e));
+        let row = |e: &Estimate| format!("{} & {} \\\\", latex(&self.label_of(e)), latex_value(e));
         lines.extend(self.headline.iter().map(row));
         lines.extend(["\\bottomrule", "\\end{tabular}", ""].map(str::to_owned));
         lines.push(format!("\\begin{{tabular}}{{lr{}}}", "c".repeat(COLUMNS.len())));

@@ -113,6 +113,16 @@ impl Canvas {
         ));
     }
 
+    /// Text that lines behind it do not cross.
+    pub(super) fn text_over(&mut self, at: (f64, f64), anchor: Anchor, size: f64, text: &str) {
+        let ground = self.theme.colour(Ink::Ground);
+        self.add(format_args!(
+            "<g style=\"paint-order:stroke;stroke:{ground};stroke-width:4px;stroke-linejoin:round\">"
+        ));
+        self.text(at, anchor, size, Ink::Text, text);
+        self.add(format_args!("</g>"));
+    }
+
     /// The picture. On paper it has a white ground.
     pub(super) fn finish(self) -> String {
         let Self { theme, title, width, height, body } = self;

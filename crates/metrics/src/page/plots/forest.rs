@@ -51,9 +51,9 @@ pub(in crate::page) fn forest(theme: Theme, title: &str, rows: &[Whisker<'_>]) -
         let y = top + ROW * place as f64;
         let ink = if row.reference { Ink::Series(0) } else { Ink::Series(1) };
         let name = format!("{} {}", shortened(&row.name, 26), row.note);
-        canvas.text((left, y + 12.0), Anchor::Start, 11.5, Ink::Text, name.trim());
+        canvas.text_over((left, y + 12.0), Anchor::Start, 11.5, name.trim());
         let numbers = interval_text(row.estimate);
-        canvas.text((width - left, y + 12.0), Anchor::End, 11.5, Ink::Text, &numbers);
+        canvas.text_over((width - left, y + 12.0), Anchor::End, 11.5, &numbers);
         let middle = y + 23.0;
         if let (Value::Defined(low), Value::Defined(high)) = (row.estimate.low, row.estimate.high) {
             let (from, to) = (axes.at(low, 0.0).0, axes.at(high, 0.0).0);

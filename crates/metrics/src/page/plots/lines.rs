@@ -12,8 +12,9 @@ pub(in crate::page) fn lines(theme: Theme, plot: &LearningPlot) -> String {
     let mut canvas = Canvas::new(theme, &plot.title, total.0, total.1);
     canvas.text((left, 18.0), Anchor::Start, 13.0, Ink::Text, &plot.title);
     // A diverged epoch has no place on the scale.
-    let points = || plot.series.iter().flat_map(|series| &series.points).filter(|p| finite(p));
-    let range = |value: fn(&(f64, f64)) -> f64| {
+    let all = || plot.series.iter().flat_map(|series| &series.points);
+    let points = || all().filter_map(|(x, y)| Some((*x, (*y)?)));
+    let range = |value: fn((f64, f64)) -> f64| {
         let low = points().map(value).fold(f64::INFINITY, f64::min);
         let high = points().map(value).fold(f64::NEG_INFINITY, f64::max);
         if low.is_finite() { (low, high) } else { (0.0, 1.0) }
@@ -24,8 +25,9 @@ pub(in crate::page) fn lines(theme: Theme, plot: &LearningPlot) -> String {
     axes.draw(&mut canvas, &plot.x_name, &plot.y_name, 11.0);
     for (place, series) in plot.series.iter().enumerate() {
         let ink = Ink::Series(place);
-        for run in series.points.split(|point| !finite(point)) {
-            let run: Vec<(f64, f64)> = run.iter().map(|(x, y)| axes.at(*x, *y)).collect();
+        for run in series.points.split(|point| point.1.is_none()) {
+            let run: Vec<(f64, f64)> =
+                run.iter().filter_map(|(x, y)| Some(axes.at(*x, (*y)?))).collect();
             if let [only] = run.as_slice() {
                 canvas.dot(*only, 2.5, ink);
             } else if !run.is_empty() {
@@ -37,8 +39,4 @@ pub(in crate::page) fn lines(theme: Theme, plot: &LearningPlot) -> String {
         canvas.text((left + 28.0, y), Anchor::Start, 12.0, Ink::Text, &series.name);
     }
     canvas.finish()
-}
-
-fn finite(point: &(f64, f64)) -> bool {
-    point.0.is_finite() && point.1.is_finite()
 }

@@ -31,6 +31,8 @@ pub(super) enum Ink {
     Muted,
     /// Grid lines.
     Grid,
+    /// What lies behind everything.
+    Ground,
     /// Text on a filled cell.
     OnFill,
     /// The n-th series.
@@ -47,11 +49,13 @@ impl Theme {
             (Self::Page, Ink::Text) => "var(--text)".to_owned(),
             (Self::Page, Ink::Muted) => "var(--muted)".to_owned(),
             (Self::Page, Ink::Grid) => "var(--grid)".to_owned(),
+            (Self::Page, Ink::Ground) => "var(--ground)".to_owned(),
             (Self::Page, Ink::OnFill) => "var(--on-fill)".to_owned(),
             (Self::Page, Ink::Series(n)) => format!("var(--s{})", n % PAPER.len()),
             (Self::Paper, Ink::Text) => "#111111".to_owned(),
             (Self::Paper, Ink::Muted) => "#555555".to_owned(),
             (Self::Paper, Ink::Grid) => "#dddddd".to_owned(),
+            (Self::Paper, Ink::Ground) => "#ffffff".to_owned(),
             (Self::Paper, Ink::OnFill) => "#ffffff".to_owned(),
             (Self::Paper, Ink::Series(n)) => {
                 PAPER.get(n % PAPER.len()).copied().unwrap_or("#000000").to_owned()

@@ -7,7 +7,7 @@ use crate::{ReliabilityBin, wilson};
 /// Frequency over confidence with Wilson intervals, and below it how many samples each bin holds.
 pub(in crate::page) fn reliability(theme: Theme, bins: &[ReliabilityBin], level: f64) -> String {
     let (side, left, top, lower) = (300.0, 52.0, 24.0, 56.0);
-    let (width, height) = (left + side + 16.0, top + side + lower + 66.0);
+    let (width, height) = (left + side + 16.0, top + side + lower + 84.0);
     let mut canvas = Canvas::new(theme, "reliability diagram", width, height);
     let axes = Axes::new((left, top), (side, side), (0.0, 1.0), (0.0, 1.0));
     axes.draw(&mut canvas, "", "share that came true", 12.0);
@@ -26,7 +26,7 @@ pub(in crate::page) fn reliability(theme: Theme, bins: &[ReliabilityBin], level:
         canvas.dot(point, 3.5, Ink::Series(0));
     }
     let most = bins.iter().map(|bin| bin.samples).max().unwrap_or(1) as f64;
-    let floor = top + side + 26.0 + lower;
+    let floor = top + side + 46.0 + lower;
     for bin in bins {
         let (x, _) = axes.at(bin.confidence, 0.0);
         let bar = lower * bin.samples as f64 / most;
