@@ -6,6 +6,7 @@
 // Programs for a terminal: what libraries must not do, print, is their purpose.
 #![allow(clippy::print_stdout)]
 
+mod check_table;
 mod data;
 mod device;
 mod encoder;
@@ -17,6 +18,7 @@ mod progress;
 mod reconstruct;
 mod schedule;
 
+pub use check_table::{CheckTableArgs, check_table};
 pub use data::{DataArgs, OpenData, Split3};
 pub use device::DeviceArgs;
 pub use encoder::EncoderArgs;

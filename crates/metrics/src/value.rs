@@ -37,6 +37,10 @@ pub enum Undefined {
     /// The value is undefined in too many resamples for an interval.
     #[error("undefined in too many resamples")]
     TooFewResamples,
+    /// Every resample gave the same value, so resampling cannot tell how uncertain it is: 61 right
+    /// of 61 do not mean that the next is right for sure.
+    #[error("the same in every resample")]
+    NoSpread,
 }
 
 /// A metric's value or the reason why it has none: never NaN, never 0 as a stand-in.

@@ -1,7 +1,7 @@
 //! How often nominal 95 % intervals hold the true value, over 2,000 simulated studies.
 
 // Helpers of tests may stop the test, like the tests themselves.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 use rayon::prelude::*;
 use statrs::distribution::{ContinuousCDF, Normal};

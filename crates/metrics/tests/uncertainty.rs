@@ -336,6 +336,24 @@ fn comparison_finds_a_difference_and_none() {
     assert!(bootstrap.compare(&good, &other, &conventions, &MEASURES).is_err());
 }
 
+/// 61 right of 61: a bootstrap interval of width 0 would claim certainty.
+#[test]
+fn a_constant_has_no_bootstrap_interval() {
+    let scores: Vec<f32> =
+        (0..40).flat_map(|row| if row % 2 == 0 { [0.9, 0.1] } else { [0.2, 0.8] }).collect();
+    let targets: Vec<usize> = (0..40).map(|row| row % 2).collect();
+    let classes = ["a", "b"].map(String::from).to_vec();
+    let predictions = Predictions::single_label(classes, Part::Test, &scores, &targets).unwrap();
+    let evaluator = Evaluator::new(&predictions).unwrap();
+    for method in [IntervalMethod::Bca, IntervalMethod::Percentile] {
+        let bootstrap = Bootstrap { method, resamples: 50, ..Bootstrap::default() };
+        let estimate = bootstrap.estimate(&evaluator, &[Measure::Accuracy]).unwrap().remove(0);
+        assert_eq!(estimate.value, Value::Defined(1.0));
+        assert_eq!(estimate.low, Value::Undefined(Undefined::NoSpread));
+    }
+    assert!(clopper_pearson(40, 40, 0.95).unwrap().low < 0.92);
+}
+
 #[test]
 fn bad_settings_are_refused() {
     let evaluator = Evaluator::new(&clustered(5, 5)).unwrap();

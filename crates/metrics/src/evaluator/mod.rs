@@ -239,12 +239,12 @@ impl Evaluator {
     }
 
     fn check_class(&self, measure: Measure) -> Result<()> {
-        let over = match measure {
-            Measure::Count(_, over)
-            | Measure::Auroc(over)
-            | Measure::AveragePrecision(over)
-            | Measure::SensitivityAt(_, over) => over,
-            _ => return Ok(()),
+        let (Measure::Count(_, over)
+        | Measure::Auroc(over)
+        | Measure::AveragePrecision(over)
+        | Measure::SensitivityAt(_, over)) = measure
+        else {
+            return Ok(());
         };
         match over {
             crate::Over::Class(class) if class >= self.classes.len() => {

@@ -80,12 +80,12 @@ pub(super) fn evaluator(predictions: &Predictions, conventions: Conventions) -> 
             findings((0..width).map(|class| decide(class).collect()).collect(), rows)
         }),
         classes,
-        conventions: conventions.clone(),
+        conventions,
         rankings,
         micro,
         probabilities,
         groups: groups(predictions, &kept),
-        kept: kept.clone(),
+        kept,
     })
 }
 

@@ -196,6 +196,10 @@ impl Bootstrap {
             let reason = Undefined::TooFewResamples;
             return Ok((nothing(reason), nothing(reason), nothing(reason)));
         }
+        if values.iter().all(|value| *value == estimate) {
+            let reason = Undefined::NoSpread;
+            return Ok((nothing(reason), nothing(reason), Value::Defined(0.0)));
+        }
         let interval = match jackknife {
             Some(jackknife) => bca_interval(estimate, values, jackknife, self.level)?,
             None => percentile_interval(values, self.level)?,

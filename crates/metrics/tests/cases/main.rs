@@ -10,6 +10,9 @@ mod lcg;
 use lcg::{Answers, Lcg};
 use vit_metrics::*;
 
+/// The named values of a case.
+type Family = fn(usize) -> Vec<(String, Value)>;
+
 fn names(count: usize) -> Vec<String> {
     (0..count).map(|class| format!("class {class}")).collect()
 }
@@ -244,7 +247,7 @@ fn picture(case: usize) -> Vec<(String, Value)> {
 #[test]
 fn ten_thousand_cases() {
     let mut answers = Answers::new(include_bytes!("../../fixtures/cases.bin"));
-    let families: [(&str, usize, fn(usize) -> Vec<(String, Value)>); 5] = [
+    let families: [(&str, usize, Family); 5] = [
         ("ranking", 4000, ranking),
         ("single", 3000, single),
         ("multi", 2000, multi),

@@ -22,7 +22,7 @@ pub(in crate::page) fn confusion(
     let side = cell * names.len() as f64;
     // Turned names stand on the columns and lean to the right.
     let (top, lean) = (longest * 4.6 + 44.0, longest * 4.6);
-    let (width, height) = (margin + side + lean.max(10.0), top + side + 12.0);
+    let (width, height) = (margin + (side + lean).max(200.0), top + side + 12.0);
     let mut canvas = Canvas::new(theme, "confusion matrix", width, height);
     canvas.text((margin, 14.0), Anchor::Start, 12.0, Ink::Muted, "columns: predicted; rows: truth");
     for (place, name) in names.iter().enumerate() {

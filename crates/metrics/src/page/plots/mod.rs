@@ -55,8 +55,7 @@ impl Theme {
             (Self::Paper, Ink::Text) => "#111111".to_owned(),
             (Self::Paper, Ink::Muted) => "#555555".to_owned(),
             (Self::Paper, Ink::Grid) => "#dddddd".to_owned(),
-            (Self::Paper, Ink::Ground) => "#ffffff".to_owned(),
-            (Self::Paper, Ink::OnFill) => "#ffffff".to_owned(),
+            (Self::Paper, Ink::Ground | Ink::OnFill) => "#ffffff".to_owned(),
             (Self::Paper, Ink::Series(n)) => {
                 PAPER.get(n % PAPER.len()).copied().unwrap_or("#000000").to_owned()
             }
