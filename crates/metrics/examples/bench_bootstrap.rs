@@ -10,7 +10,8 @@
 use std::time::Instant;
 
 use vit_metrics::{
-    Bootstrap, Evaluator, IntervalMethod, Measure, Part, Predictions, RowTarget, Task,
+    Bootstrap, Evaluator, IntervalMethod, Measure, Part, Predictions, ReportBuilder, RowTarget,
+    Task,
 };
 use vit_random::Streams;
 use vit_random::rand::Rng;
@@ -79,4 +80,12 @@ fn main() {
     for estimate in estimates {
         println!("  {}: {} ({} to {})", estimate.name, estimate.value, estimate.low, estimate.high);
     }
+    let start = Instant::now();
+    let report = ReportBuilder::new(&predictions).build().unwrap();
+    println!(
+        "the whole report with 1,000 BCa resamples: {:.1} s, page of {} kB, peak {} kB",
+        start.elapsed().as_secs_f64(),
+        report.html().len() / 1024,
+        peak_kilobytes()
+    );
 }

@@ -183,7 +183,8 @@ impl Calibration {
 /// Refuses scores that are no probabilities.
 fn check(task: Task, scores: &[f32], classes: usize) -> Result<()> {
     if !scores.len().is_multiple_of(classes.max(1)) {
-        return Err(MetricsError::TargetCount { classes, got: scores.len() });
+        let (rows, got) = (scores.len() / classes.max(1), scores.len());
+        return Err(MetricsError::ScoreCount { rows, classes, got });
     }
     match task {
         Task::SingleLabel => check_distributions(scores, classes),

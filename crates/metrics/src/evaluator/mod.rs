@@ -146,7 +146,8 @@ impl Evaluator {
     /// The measure does not exist for this task, needs probabilities where the scores are none, or
     /// names a class that does not exist; an undefined AUROC under [`AucMissing::Error`].
     pub fn value(&self, measure: Measure) -> Result<Value> {
-        Ok(self.values(&[measure])?.first().copied().unwrap_or(Value::Defined(f64::NAN)))
+        let value = self.values(&[measure])?.pop();
+        value.ok_or(MetricsError::Mismatch { what: "number of measures" })
     }
 
     /// Several measures of all samples.

@@ -4,9 +4,9 @@ use super::pictures::Picture;
 use super::{ClassCurves, ClassRow, EvaluationReport, LearningPlot, Mistake, Section};
 use crate::single_label::argmax;
 use crate::{
-    Average, Binning, Bootstrap, ConfusionMatrix, Conventions, CountScore, Curve, Estimate,
-    Evaluator, Measure, Metric, MultiLabel, Over, Predictions, ReliabilityBin, Result, SingleLabel,
-    Subgroups, Task, check_report, reliability,
+    Binning, Bootstrap, ConfusionMatrix, Conventions, CountScore, Curve, Estimate, Evaluator,
+    Measure, Metric, MultiLabel, Over, Predictions, ReliabilityBin, Result, SingleLabel, Subgroups,
+    Task, check_report, reliability,
 };
 
 /// Places of a curve.
@@ -365,12 +365,4 @@ fn mistakes(predictions: &Predictions, conventions: &Conventions, most: usize) -
     found.sort_by(|a, b| b.margin.total_cmp(&a.margin).then_with(|| a.id.cmp(&b.id)));
     found.truncate(most);
     found
-}
-
-impl Measure {
-    /// Macro AUROC and macro F1: what to look at by subgroup.
-    #[must_use]
-    pub fn for_subgroups() -> [Self; 2] {
-        [Self::Auroc(Over::All(Average::Macro)), Self::F1_MACRO]
-    }
 }

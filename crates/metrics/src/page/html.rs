@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::plots::{self, Theme};
 use super::tables::COLUMNS;
 use super::text::{escape, interval_text, number, reason};
-use super::write::{area_note, subgroup_plot};
+use super::write::area_note;
 use super::{ClassCurves, EvaluationReport};
 use crate::{Curve, Estimate, IntervalMethod, Part, Resampling, Task, Value};
 
@@ -175,7 +175,7 @@ impl EvaluationReport {
                 Value::Defined(gap) => format!("Gap: {gap:.3}."),
                 Value::Undefined(_) => String::new(),
             };
-            let svg = subgroup_plot(Theme::Page, groups);
+            let svg = self.subgroup_plot(Theme::Page, groups);
             let _ = write!(text, "<div>{svg}<p><small>{worst}{gap}</small></p></div>");
         }
         text + "</div>"

@@ -67,7 +67,7 @@ impl EvaluationReport {
         for groups in &self.subgroups {
             let name =
                 format!("subgroups-{}-{}", file_name(&groups.column), file_name(&groups.measure));
-            plots.push((name, subgroup_plot(theme, groups)));
+            plots.push((name, self.subgroup_plot(theme, groups)));
         }
         for (place, plot) in self.learning.iter().enumerate() {
             let name = format!("learning-{place:02}-{}", file_name(&plot.title));
@@ -86,24 +86,26 @@ pub(super) fn area_note(kind: Curve, area: &crate::Estimate) -> String {
     format!("{name} {}", super::text::interval_text(area))
 }
 
-/// The forest plot of subgroups.
-pub(super) fn subgroup_plot(theme: Theme, groups: &Subgroups) -> String {
-    let all = Whisker {
-        name: "all".to_owned(),
-        note: String::new(),
-        estimate: &groups.overall,
-        reference: true,
-    };
-    let rows: Vec<Whisker<'_>> = std::iter::once(all)
-        .chain(groups.groups.iter().map(|group| Whisker {
-            name: group.name.clone(),
-            note: format!("(n = {})", group.samples),
-            estimate: &group.estimate,
-            reference: false,
-        }))
-        .collect();
-    let title = format!("{} by {}", super::text::label(&groups.measure), groups.column);
-    plots::forest(theme, &title, &rows)
+impl EvaluationReport {
+    /// The forest plot of subgroups.
+    pub(super) fn subgroup_plot(&self, theme: Theme, groups: &Subgroups) -> String {
+        let all = Whisker {
+            name: "all".to_owned(),
+            note: String::new(),
+            estimate: &groups.overall,
+            reference: true,
+        };
+        let rows: Vec<Whisker<'_>> = std::iter::once(all)
+            .chain(groups.groups.iter().map(|group| Whisker {
+                name: group.name.clone(),
+                note: format!("(n = {})", group.samples),
+                estimate: &group.estimate,
+                reference: false,
+            }))
+            .collect();
+        let title = format!("{} by {}", self.label_of(&groups.overall), groups.column);
+        plots::forest(theme, &title, &rows)
+    }
 }
 
 /// Letters, digits and dashes.
