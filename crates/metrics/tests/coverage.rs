@@ -1,4 +1,5 @@
-//! How often nominal 95 % intervals hold the true value, over 2,000 simulated studies.
+//! How often nominal 95 % intervals hold the true value, over 2,000 simulated studies, and how often
+//! tests find a difference that is not there.
 
 // Helpers of tests may stop the test, like the tests themselves.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
@@ -172,4 +173,49 @@ fn several_pictures_per_patient() {
     // Taking a patient's pictures for independent is visibly wrong.
     println!("AUROC, rows: {rows}, DeLong without groups: {delongs}");
     assert!(rows < 0.85 && delongs < 0.85, "{rows} {delongs}");
+}
+
+/// Two models that are equally good: each test says "different at the 5 % level" in about 5 % of
+/// studies, with several pictures per patient.
+#[test]
+fn tests_reject_a_true_null_as_often_as_they_say() {
+    const TESTS: u64 = 2_000;
+    let design = Design { patients: 60, pictures: 4, shared: 0.7, distance: 1.2 };
+    let rejected: Vec<[bool; 4]> = (0..TESTS)
+        .into_par_iter()
+        .map(|number| {
+            let (base, sick, groups) = design.study(number);
+            let mut random = Streams::new(11).stream("second", 0, number);
+            // What a model adds is the patient's, so that pictures are not independent here either.
+            let mut scores = || -> Vec<f32> {
+                let added: Vec<f32> =
+                    (0..design.patients).map(|_| normal(&mut random) as f32 * 0.7).collect();
+                base.iter().zip(&groups).map(|(s, g)| s + added[*g as usize]).collect()
+            };
+            let (a, b) = (scores(), scores());
+            let [p, q] = [&a, &b].map(|scores| predictions(scores, &sick, &groups));
+            let bootstrap = Bootstrap { resamples: 200, seed: number, ..Bootstrap::default() };
+            let measures = [Measure::AUROC_MACRO, Measure::Accuracy];
+            let found = bootstrap.compare(&p, &q, &Conventions::default(), &measures).unwrap();
+            let p_value = |place: usize| found[place].p_value.defined().unwrap();
+            let delong = |groups| delong_test(&a, &b, &sick, groups).unwrap().unwrap().p_value;
+            [
+                p_value(0) <= 0.05,
+                p_value(1) <= 0.05,
+                delong(Some(groups.as_slice())) <= 0.05,
+                delong(None) <= 0.05,
+            ]
+        })
+        .collect();
+    let rate =
+        |test: usize| rejected.iter().filter(|tests| tests[test]).count() as f64 / TESTS as f64;
+    for (test, name) in ["AUROC, permutation", "accuracy, permutation", "AUROC, clustered DeLong"]
+        .iter()
+        .enumerate()
+    {
+        println!("{name}: {:.1} % rejected", 100.0 * rate(test));
+        assert!((0.03..=0.07).contains(&rate(test)), "{name}: {}", rate(test));
+    }
+    println!("AUROC, DeLong that ignores patients: {:.1} % rejected", 100.0 * rate(3));
+    assert!(rate(3) > 0.1, "{}", rate(3));
 }

@@ -111,6 +111,7 @@ fn the_page_shows_everything_and_loads_nothing() {
         "Data card",
         "Conventions",
         "Top 2 accuracy",
+        "Brier score (lower is better)",
         "230 samples of 115 patients",
         "BCa",
         "AP &amp; &quot;lateral&quot;",

@@ -7,7 +7,7 @@ use super::tables::COLUMNS;
 use super::text::{escape, interval_text, number, reason};
 use super::write::area_note;
 use super::{ClassCurves, EvaluationReport};
-use crate::{Curve, Estimate, IntervalMethod, Part, Resampling, Task, Value};
+use crate::{Curve, Estimate, IntervalMethod, Measure, Part, Resampling, Task, Value};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -66,8 +66,13 @@ impl EvaluationReport {
 
     fn headline_table(&self) -> String {
         let noted = self.headline.iter().any(|estimate| !notes(estimate).is_empty());
+        let label = |estimate: &Estimate| {
+            let measure = Measure::parse(&estimate.name, &self.classes);
+            let lower = measure.is_ok_and(|measure| !measure.higher_is_better());
+            self.label_of(estimate) + if lower { " (lower is better)" } else { "" }
+        };
         let rows: String =
-            self.headline.iter().map(|e| headline_row(e, &self.label_of(e), noted)).collect();
+            self.headline.iter().map(|e| headline_row(e, &label(e), noted)).collect();
         let note_head = if noted { "<th>Notes</th>" } else { "" };
         let method = match self.bootstrap.method {
             IntervalMethod::Percentile => "percentiles",
