@@ -283,6 +283,7 @@ fn calibration_errors_of_torchmetrics() {
             let error = CalibrationError { bins, binning: Binning::EqualWidth, norm };
             error.of(&p, &y, None).unwrap()
         };
+        let adaptive = CalibrationError { bins, binning: Binning::EqualMass, norm: GapNorm::Mean };
         let k = g.pick(&[2, 3, 5]);
         let (mut scores, mut targets) = (vec![], vec![]);
         for _ in 0..n {
@@ -300,6 +301,7 @@ fn calibration_errors_of_torchmetrics() {
             ("ece", error(GapNorm::Mean)),
             ("rms", error(GapNorm::RootMeanSquare)),
             ("mce", error(GapNorm::Max)),
+            ("ace", adaptive.of(&p, &y, None).unwrap()),
             ("top-label ece", of(CalibrationError::ECE)),
             ("top-label mce", of(CalibrationError::MCE)),
         ]);
