@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout)]
 
 mod bench;
+mod check_table;
 mod data;
 mod device;
 mod encoder;
@@ -19,6 +20,7 @@ mod reconstruct;
 mod schedule;
 
 pub use bench::{BenchArgs, Job, bench};
+pub use check_table::{CheckTableArgs, check_table};
 pub use data::{DataArgs, OpenData, Split3};
 pub use device::DeviceArgs;
 pub use encoder::EncoderArgs;

@@ -282,19 +282,53 @@ impl ConfusionMatrix {
     /// Every class against the rest, in the order of the classes.
     #[must_use]
     pub fn one_vs_rest(&self) -> Vec<BinaryCounts> {
+        let mut counts = vec![BinaryCounts::default(); self.classes()];
+        self.one_vs_rest_into(&self.support(), &self.predicted(), &mut counts);
+        counts
+    }
+
+    /// [`one_vs_rest`](Self::one_vs_rest) with the totals at hand, into a buffer.
+    pub(crate) fn one_vs_rest_into(
+        &self,
+        support: &[u64],
+        predicted: &[u64],
+        into: &mut [BinaryCounts],
+    ) {
         let total = self.total();
-        let sums = self.support().into_iter().zip(self.predicted());
-        sums.enumerate()
-            .map(|(class, (support, predicted))| {
-                let hits = self.get(class, class).unwrap_or(0);
-                BinaryCounts {
-                    true_positives: hits,
-                    false_positives: predicted - hits,
-                    false_negatives: support - hits,
-                    true_negatives: total + hits - support - predicted,
-                }
-            })
-            .collect()
+        let sums = support.iter().zip(predicted).zip(into);
+        for (class, ((support, predicted), counts)) in sums.enumerate() {
+            let hits = self.get(class, class).unwrap_or(0);
+            *counts = BinaryCounts {
+                true_positives: hits,
+                false_positives: predicted - hits,
+                false_negatives: support - hits,
+                true_negatives: total + hits - support - predicted,
+            };
+        }
+    }
+
+    /// Replaces the counts by those of (truth, prediction, how often); pairs beyond the last class
+    /// are skipped.
+    pub(crate) fn fill(&mut self, pairs: impl Iterator<Item = (usize, usize, u64)>) {
+        for row in &mut self.rows {
+            row.fill(0);
+        }
+        for (truth, prediction, times) in pairs {
+            if let Some(count) = self.rows.get_mut(truth).and_then(|row| row.get_mut(prediction)) {
+                *count += times;
+            }
+        }
+    }
+
+    /// [`support`](Self::support) and [`predicted`](Self::predicted), into buffers.
+    pub(crate) fn totals(&self, support: &mut [u64], predicted: &mut [u64]) {
+        predicted.fill(0);
+        for (row, sum) in self.rows.iter().zip(support) {
+            *sum = row.iter().sum();
+            for (sum, count) in predicted.iter_mut().zip(row) {
+                *sum += count;
+            }
+        }
     }
 }
 
@@ -323,19 +357,22 @@ impl TryFrom<Vec<Vec<u64>>> for ConfusionMatrix {
 /// samples or all predictions are of one class (scikit-learn returns 0 then).
 #[must_use]
 pub fn mcc(matrix: &ConfusionMatrix) -> Value {
-    let total = u128::from(matrix.total());
+    mcc_of(matrix.correct(), &matrix.support(), &matrix.predicted())
+}
+
+/// [`mcc`] with the totals at hand.
+pub(crate) fn mcc_of(correct: u64, support: &[u64], predicted: &[u64]) -> Value {
+    let total: u128 = support.iter().map(|count| u128::from(*count)).sum();
     if total == 0 {
         return Value::Undefined(Undefined::NoSamples);
     }
-    let (support, predicted) = (matrix.support(), matrix.predicted());
     let product = |a: &[u64], b: &[u64]| -> u128 {
         a.iter().zip(b).map(|(a, b)| u128::from(*a) * u128::from(*b)).sum()
     };
     // Integers up to here: the differences cancel exactly. No overflow, totals are below 2^53.
-    let covariance =
-        signed_difference(u128::from(matrix.correct()) * total, product(&support, &predicted));
-    let truth = total * total - product(&support, &support);
-    let decided = total * total - product(&predicted, &predicted);
+    let covariance = signed_difference(u128::from(correct) * total, product(support, predicted));
+    let truth = total * total - product(support, support);
+    let decided = total * total - product(predicted, predicted);
     correlation(covariance, truth as f64, decided as f64)
 }
 

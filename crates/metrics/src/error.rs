@@ -138,4 +138,158 @@ pub enum MetricsError {
     /// The counts add up to more than 2^53, beyond which `f64` skips integers.
     #[error("the counts add up to more than 2^53 samples")]
     TooManySamples,
+
+    /// Two slices that must be parallel are not of one length.
+    #[error("{got} {what} where {expected} are needed")]
+    Length {
+        /// What the slice holds.
+        what: &'static str,
+        /// The length needed.
+        expected: usize,
+        /// The length passed.
+        got: usize,
+    },
+
+    /// A value of a plain slice (a regression target, a pixel) is NaN or infinite.
+    #[error("row {row}: the {what} {value} is not finite")]
+    NotFinite {
+        /// Row of the slice.
+        row: usize,
+        /// What the slice holds.
+        what: &'static str,
+        /// The value.
+        value: f64,
+    },
+
+    /// A sample weight is negative, NaN or infinite.
+    #[error("row {row}: the weight {value} is no finite number of at least 0")]
+    Weight {
+        /// Row of the slice.
+        row: usize,
+        /// The weight.
+        value: f64,
+    },
+
+    /// The scores of a row are no probabilities of exclusive classes, which the measure needs.
+    #[error(
+        "row {row}: the scores add up to {sum}, not to 1; pass softmax probabilities to compute \
+         Brier score, log loss or calibration"
+    )]
+    NotADistribution {
+        /// Row.
+        row: usize,
+        /// The sum of its scores.
+        sum: f64,
+    },
+
+    /// A setting is outside its range.
+    #[error("{what} is {value}; it must be {expected}")]
+    Setting {
+        /// The setting.
+        what: &'static str,
+        /// The value passed.
+        value: String,
+        /// What is allowed.
+        expected: &'static str,
+    },
+
+    /// No measure has this name.
+    #[error("there is no measure {name:?}; names are like accuracy, f1_macro, auroc[class name]")]
+    UnknownMeasure {
+        /// The name.
+        name: String,
+    },
+
+    /// A measure does not exist for this kind of task.
+    #[error("{measure} does not exist for {task} predictions")]
+    WrongTask {
+        /// The measure.
+        measure: String,
+        /// The kind of task.
+        task: &'static str,
+    },
+
+    /// The predictions have no such column.
+    #[error("there is no column {name:?}; there are {known:?}")]
+    UnknownColumn {
+        /// The name.
+        name: String,
+        /// The columns that exist.
+        known: Vec<String>,
+    },
+
+    /// A label is none of the classes.
+    #[error("{path}, row {row}: the label {label:?} is none of the {classes} classes")]
+    UnknownLabel {
+        /// The file.
+        path: String,
+        /// Row, counted from 1 below the header.
+        row: usize,
+        /// The label.
+        label: String,
+        /// Number of classes.
+        classes: usize,
+    },
+
+    /// One id occurs twice, so predictions could not be paired.
+    #[error("the id {id:?} occurs twice (rows {first} and {second})")]
+    DuplicateId {
+        /// The id.
+        id: String,
+        /// Row of its first occurrence.
+        first: usize,
+        /// Row of its second occurrence.
+        second: usize,
+    },
+
+    /// Thresholds and calibration must not be fitted on the data that they are judged by.
+    #[error("{what} must not be fitted on the test part; pass predictions on the validation part")]
+    FittedOnTest {
+        /// What was to be fitted.
+        what: &'static str,
+    },
+
+    /// A value that the caller demanded to be defined is not.
+    #[error("{measure} of {class:?} is undefined: {reason}")]
+    UndefinedValue {
+        /// The measure.
+        measure: &'static str,
+        /// The class.
+        class: String,
+        /// Why.
+        reason: crate::Undefined,
+    },
+
+    /// A file cannot be read or written, or does not hold what it should.
+    #[error("{path}: {message}")]
+    File {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+impl MetricsError {
+    /// A setting that is outside its range.
+    pub(crate) fn setting(
+        what: &'static str,
+        value: impl std::fmt::Display,
+        expected: &'static str,
+    ) -> Self {
+        Self::Setting { what, value: value.to_string(), expected }
+    }
+
+    /// Refuses a slice of another length than `expected`.
+    pub(crate) fn check_length(what: &'static str, expected: usize, got: usize) -> Result<()> {
+        if expected == got { Ok(()) } else { Err(Self::Length { what, expected, got }) }
+    }
+
+    /// Refuses NaN and infinity.
+    pub(crate) fn check_finite(what: &'static str, values: &[f64]) -> Result<()> {
+        match values.iter().enumerate().find(|(_, value)| !value.is_finite()) {
+            Some((row, &value)) => Err(Self::NotFinite { row, what, value }),
+            None => Ok(()),
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ranking::Ranking;
+use crate::ranking::{Ranking, unweighted};
 use crate::{BinaryCounts, ConfusionMatrix, Undefined, Value, ZeroDivision};
 
 /// What was predicted.
@@ -131,8 +131,8 @@ impl ClassReport {
             f1: counts.f1(),
             specificity: counts.specificity(),
             mcc: zero_division.apply(counts.mcc()),
-            auroc: ranking.auroc(),
-            average_precision: ranking.average_precision(),
+            auroc: ranking.auroc(unweighted),
+            average_precision: ranking.average_precision(unweighted),
         }
     }
 }

@@ -175,7 +175,7 @@ impl Metric for SingleLabel {
 }
 
 /// The position of the highest score, the first among equals.
-fn argmax(row: &[f32]) -> usize {
+pub(crate) fn argmax(row: &[f32]) -> usize {
     let mut best = (0, f32::NEG_INFINITY);
     for (class, &score) in row.iter().enumerate() {
         if score > best.1 {

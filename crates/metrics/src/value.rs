@@ -31,6 +31,16 @@ pub enum Undefined {
     /// A mean over classes of which none has a value.
     #[error("undefined for every class")]
     NoDefinedClass,
+    /// Fewer samples than the quantity needs, a variance of one sample for example.
+    #[error("too few samples")]
+    TooFewSamples,
+    /// The value is undefined in too many resamples for an interval.
+    #[error("undefined in too many resamples")]
+    TooFewResamples,
+    /// Every resample gave the same value, so resampling cannot tell how uncertain it is: 61 right
+    /// of 61 do not mean that the next is right for sure.
+    #[error("the same in every resample")]
+    NoSpread,
 }
 
 /// A metric's value or the reason why it has none: never NaN, never 0 as a stand-in.
@@ -80,6 +90,23 @@ impl Value {
         match self {
             Self::Defined(value) => Ok(value),
             Self::Undefined(reason) => Err(reason),
+        }
+    }
+
+    /// `numerator / denominator` of real numbers, undefined for `reason` if the denominator is 0.
+    pub(crate) fn quotient(numerator: f64, denominator: f64, reason: Undefined) -> Self {
+        if denominator == 0.0 {
+            Self::Undefined(reason)
+        } else {
+            Self::Defined(numerator / denominator)
+        }
+    }
+
+    /// The value with `change` applied to its number.
+    pub(crate) fn map(self, change: impl FnOnce(f64) -> f64) -> Self {
+        match self {
+            Self::Defined(number) => Self::Defined(change(number)),
+            Self::Undefined(reason) => Self::Undefined(reason),
         }
     }
 
