@@ -1,31 +1,63 @@
 #![doc = include_str!("../README.md")]
 
+mod augment;
 mod color;
 mod crop;
 mod decode;
+mod erase;
 mod error;
 mod flip;
 mod image;
+mod jitter;
 mod jpeg;
+mod level;
+mod medical;
+mod mix;
+mod operation;
+mod ops;
+mod pad;
 mod parameters;
 #[cfg(test)]
 mod pillow_tests;
 mod pipeline;
 mod presets;
+mod random_affine;
+mod repeat;
 mod resample;
 mod resize;
+mod resized_crop;
 mod rotate;
+mod views;
 
-pub use color::{IMAGENET_MEAN, IMAGENET_STD, Normalize, ToGrey, ToRgb};
-pub use crop::{CenterCrop, RandomResizedCrop};
+pub use augment::{
+    AugMix, AugmentSettings, AutoAugment, Noise, OperationKind, PolicyStep, RandAugment, TimmRules,
+    parse_augment,
+};
+pub use color::{IMAGENET_MEAN, IMAGENET_STD, Normalize, ToGrey, ToRgb, ToU8};
+pub use crop::CenterCrop;
 pub use decode::{DecodeLimits, decode_bytes, decode_file, encode_png};
+pub use erase::{EraseMode, RandomErasing};
 pub use error::{Error, Result};
-pub use flip::{HorizontalFlip, VerticalFlip};
+pub use flip::{HorizontalFlip, RandomQuarterTurn, VerticalFlip};
 pub use image::{Image, Pixels};
+pub use jitter::{Blur, ColorJitter, GaussianBlur, RandomApply, RandomChoice, RandomGrey};
+pub use medical::{
+    BiasField, BlackFrameCrop, BorderCrop, Clahe, ElasticDeformation, HistogramMatch, VoiFunction,
+    Window, WindowRange,
+};
+pub use mix::{BatchShape, MixMode, MixTarget, Mixup};
+pub use operation::{Apply, Operation, Sampling};
+pub use pad::{Border, Pad, RandomCrop};
 pub use pipeline::{Pipeline, Step};
+pub use random_affine::RandomAffine;
+pub use repeat::RepeatedAugmentation;
 pub use resample::Filter;
 pub use resize::{Resize, ResizeSize};
+pub use resized_crop::{
+    RandomResizedCrop, RandomResizedCropAndInterpolation, SingleDrawResizedCrop,
+};
 pub use rotate::RandomRotation;
+pub use views::{Views, mean_over_views};
 
 use vit_random::Stream;
 

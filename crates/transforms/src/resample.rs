@@ -10,15 +10,20 @@ use serde::{Deserialize, Serialize};
 use crate::{Image, Pixels, Result};
 
 /// How a picture is resampled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Filter {
     /// The input pixel under the centre of the output pixel; no antialiasing.
     Nearest,
+    /// The mean of the pixels an output pixel covers, support 0.5.
+    Box,
     /// Triangle, support 1.
     Bilinear,
+    /// Raised cosine window times sinc, support 1.
+    Hamming,
     /// Cubic convolution with a = −0.5 (Keys 1981), support 2.
+    #[default]
     Bicubic,
     /// Windowed sinc, support 3.
     Lanczos,
@@ -28,8 +33,8 @@ impl Filter {
     /// Half the width of the filter in pixels of the coarser of the two pictures.
     fn support(self) -> f64 {
         match self {
-            Self::Nearest => 0.5,
-            Self::Bilinear => 1.0,
+            Self::Nearest | Self::Box => 0.5,
+            Self::Bilinear | Self::Hamming => 1.0,
             Self::Bicubic => 2.0,
             Self::Lanczos => 3.0,
         }
@@ -38,7 +43,10 @@ impl Filter {
     fn weight(self, x: f64) -> f64 {
         let distance = x.abs();
         match self {
-            Self::Nearest => f64::from(u8::from(distance <= 0.5)),
+            Self::Nearest | Self::Box => f64::from(u8::from(x > -0.5 && x <= 0.5)),
+            Self::Hamming if distance == 0.0 => 1.0,
+            Self::Hamming if distance < 1.0 => sinc(x) * (0.54 + 0.46 * (PI * x).cos()),
+            Self::Hamming => 0.0,
             Self::Bilinear => (1.0 - distance).max(0.0),
             Self::Bicubic => cubic(distance),
             Self::Lanczos if (-3.0..3.0).contains(&x) => sinc(x) * sinc(x / 3.0),
