@@ -86,7 +86,7 @@ impl RandomErasing {
     }
 
     /// The rectangles of one picture, which may be fewer than drawn for where none fitted.
-    fn draw<R: Rng>(&self, width: usize, height: usize, rng: &mut R) -> Vec<Region> {
+    pub(crate) fn draw<R: Rng>(&self, width: usize, height: usize, rng: &mut R) -> Vec<Region> {
         if !chance(self.probability, rng) {
             return Vec::new();
         }

@@ -14,6 +14,8 @@ mod level;
 mod medical;
 mod mix;
 mod operation;
+#[cfg(test)]
+mod operation_tests;
 mod ops;
 mod pad;
 mod parameters;
@@ -22,6 +24,8 @@ mod pillow_tests;
 mod pipeline;
 mod presets;
 mod random_affine;
+#[cfg(test)]
+mod random_tests;
 mod repeat;
 mod resample;
 mod resize;

@@ -133,7 +133,7 @@ impl SingleDrawResizedCrop {
         true
     }
 
-    fn draw<R: Rng>(&self, width: usize, height: usize, rng: &mut R) -> Region {
+    pub(crate) fn draw<R: Rng>(&self, width: usize, height: usize, rng: &mut R) -> Region {
         let area = width as f64 * height as f64;
         let (w, h) = draw_sides(area, self.scale, self.ratio, rng);
         draw_place((width, height), (w.clamp(1, width), h.clamp(1, height)), rng)
