@@ -174,13 +174,21 @@ impl Mixup {
         for _ in 0..count {
             drawn.push(self.draw_one(shape, rng)?);
         }
-        let of = |at: usize| match self.mode {
+        Ok(self.spread(&drawn, shape.pictures).unzip())
+    }
+
+    /// What was drawn for the batch, its pairs or its pictures, for every picture.
+    fn spread(
+        &self,
+        drawn: &[(Mixing, f32)],
+        pictures: usize,
+    ) -> impl Iterator<Item = (Mixing, f32)> {
+        let of = move |at: usize| match self.mode {
             MixMode::Batch => 0,
-            MixMode::Pair => at.min(shape.pictures - 1 - at),
+            MixMode::Pair => at.min(pictures - 1 - at),
             MixMode::Elem => at,
         };
-        let all = (0..shape.pictures).filter_map(|at| drawn.get(of(at)).copied());
-        Ok(all.unzip())
+        (0..pictures).filter_map(move |at| drawn.get(of(at)).copied())
     }
 
     fn draw_one(&self, shape: BatchShape, rng: &mut Stream) -> Result<(Mixing, f32)> {
@@ -195,11 +203,22 @@ impl Mixup {
             reason: format!("alpha is {alpha}: {error}"),
         })?;
         let lambda: f64 = beta.sample(rng);
+        Ok(self.mixing(lambda, cut, shape, rng))
+    }
+
+    /// What λ means for pictures of this shape, and λ as the targets need it.
+    fn mixing<R: Rng>(
+        &self,
+        lambda: f64,
+        cut: bool,
+        shape: BatchShape,
+        rng: &mut R,
+    ) -> (Mixing, f32) {
         if lambda == 1.0 {
-            return Ok((Mixing::Keep, 1.0));
+            return (Mixing::Keep, 1.0);
         }
         if !cut {
-            return Ok((Mixing::Blend(lambda as f32), lambda as f32));
+            return (Mixing::Blend(lambda as f32), lambda as f32);
         }
         let area = self.draw_area(shape, lambda, rng);
         let lambda = if self.correct_lambda || self.cutmix_minmax.is_some() {
@@ -208,7 +227,7 @@ impl Mixup {
         } else {
             lambda
         };
-        Ok((Mixing::Cut(area), lambda as f32))
+        (Mixing::Cut(area), lambda as f32)
     }
 
     fn draw_area<R: Rng>(&self, shape: BatchShape, lambda: f64, rng: &mut R) -> Area {
@@ -323,4 +342,128 @@ fn mix_targets(targets: &[f32], classes: usize, lambdas: &[f32]) -> Vec<f32> {
             row.iter().zip(partner).map(move |(a, b)| a * lambda + b * (1.0 - lambda))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random_tests::Words;
+    use serde::Deserialize;
+    use vit_random::Streams;
+
+    #[derive(Debug, Deserialize)]
+    struct Case {
+        seed: u64,
+        rules: TimmRules,
+        mode: MixMode,
+        lambdas: Vec<f64>,
+        cut: Vec<bool>,
+        minmax: Option<(f64, f64)>,
+        multi_label: bool,
+        smoothing: f64,
+        values: Vec<f32>,
+        targets: Vec<f32>,
+    }
+
+    const SHAPE: BatchShape = BatchShape { pictures: 4, channels: 2, height: 5, width: 7 };
+    const LABELS: [usize; 4] = [1, 0, 2, 2];
+    const MULTI: [f32; 12] = [1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 0.0];
+
+    fn batch() -> Vec<f32> {
+        (0..4 * 2 * 5 * 7).map(|i| ((i * 37) % 101) as f32 / 8.0).collect()
+    }
+
+    /// Given λ and boxes, pictures and targets are those of timm: `tests/fixtures/make_medical.py`.
+    #[test]
+    fn batches_are_mixed_as_by_timm() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/mixup.json");
+        let cases: Vec<Case> =
+            serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        assert!(cases.len() >= 20);
+        for case in cases {
+            let mixup = Mixup {
+                cutmix_minmax: case.minmax,
+                smoothing: case.smoothing,
+                mode: case.mode,
+                rules: case.rules,
+                ..Mixup::default()
+            };
+            let rng = &mut Words(case.seed);
+            let drawn: Vec<_> = case
+                .lambdas
+                .iter()
+                .zip(&case.cut)
+                .map(|(&lambda, &cut)| mixup.mixing(lambda, cut, SHAPE, rng))
+                .collect();
+            let (mixings, lambdas): (Vec<_>, Vec<_>) = mixup.spread(&drawn, 4).unzip();
+            let mut values = batch();
+            mix_pictures(&mut values, SHAPE, &mixings);
+            let target = if case.multi_label {
+                MixTarget::MultiLabel(&MULTI)
+            } else {
+                MixTarget::Classes(&LABELS)
+            };
+            let targets = mix_targets(&mixup.smooth(target, 4, 3).unwrap(), 3, &lambdas);
+            let worst = |a: &[f32], b: &[f32]| {
+                assert_eq!(a.len(), b.len());
+                a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+            };
+            assert!(worst(&values, &case.values) < 2e-6, "pictures: {case:?}\n{values:?}");
+            assert!(worst(&targets, &case.targets) < 1e-6, "targets: {case:?}\n{targets:?}");
+        }
+    }
+
+    /// λ of mixup with α = 1 is uniform; a mean of 0.5 and a third of the batches under switch
+    /// and probability follow.
+    #[test]
+    fn lambdas_are_distributed_as_asked() {
+        let mixup =
+            Mixup { mixup_alpha: 1.0, smoothing: 0.0, probability: 0.5, ..Mixup::default() };
+        let (mut untouched, mut sum, mut square) = (0, 0.0, 0.0);
+        let count = 20_000;
+        for index in 0..count {
+            let rng = &mut Streams::new(3).stream("mixup", 0, index);
+            let (mixing, lambda) = mixup.draw_one(SHAPE, rng).unwrap();
+            match mixing {
+                Mixing::Keep => untouched += 1,
+                _ => {
+                    sum += f64::from(lambda);
+                    square += f64::from(lambda).powi(2);
+                }
+            }
+        }
+        let mixed = f64::from(count as u32 - untouched);
+        assert!((mixed / count as f64 - 0.5).abs() < 0.02, "{mixed}");
+        let (mean, second) = (sum / mixed, square / mixed);
+        assert!(
+            (mean - 0.5).abs() < 0.015 && (second - 1.0 / 3.0).abs() < 0.015,
+            "{mean} {second}"
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let rng = &mut Streams::new(0).stream("mixup", 0, 0);
+        let mut values = batch();
+        let mixup = Mixup::default();
+        let odd = BatchShape { pictures: 3, ..SHAPE };
+        let error = mixup
+            .apply(&mut values[..210], odd, MixTarget::Classes(&[0, 1, 2]), 3, rng)
+            .unwrap_err();
+        assert!(error.to_string().contains("even"), "{error}");
+        let error =
+            mixup.apply(&mut values, SHAPE, MixTarget::Classes(&[0, 1, 3, 0]), 3, rng).unwrap_err();
+        assert!(error.to_string().contains("picture 2 is 3"), "{error}");
+        let short = MixTarget::MultiLabel(&MULTI[..9]);
+        assert!(matches!(
+            mixup.apply(&mut values, SHAPE, short, 3, rng),
+            Err(Error::Buffer { expected: 12, got: 9 })
+        ));
+        let off = Mixup { mixup_alpha: 0.0, ..Mixup::default() };
+        assert!(off.validate().is_err());
+        let targets = mixup.apply(&mut values, SHAPE, MixTarget::Classes(&LABELS), 3, rng).unwrap();
+        for row in targets.chunks(3) {
+            assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-5, "{row:?}");
+        }
+    }
 }

@@ -44,8 +44,7 @@ impl Case {
             "operation" => self.operation.unwrap().apply(&image, &sampling).unwrap(),
             "affine" => {
                 let [angle, x, y, scale, shear_x, shear_y] = self.parts.unwrap();
-                let parts =
-                    Parts { angle, translate: (x, y), scale, shear: (shear_x, shear_y) };
+                let parts = Parts { angle, translate: (x, y), scale, shear: (shear_x, shear_y) };
                 let matrix = parts.inverse(image.width(), image.height());
                 let fill = fill_for("test", &image, &sampling.fill).unwrap();
                 affine("test", &image, &matrix, sampling.filter, &fill).unwrap()
@@ -55,7 +54,8 @@ impl Case {
                 resize_exact("test", image, width, height, self.filter.unwrap()).unwrap()
             }
             "pad" => {
-                let pad = Pad { pixels: self.pixels.unwrap(), border: self.border.clone().unwrap() };
+                let pad =
+                    Pad { pixels: self.pixels.unwrap(), border: self.border.clone().unwrap() };
                 pad.apply(image, &mut Streams::new(0).stream("", 0, 0)).unwrap()
             }
             "ten_crop" => {
@@ -70,8 +70,8 @@ impl Case {
     fn check(&self, image: Image) -> Option<String> {
         let got = self.run(image);
         let Pixels::U8(values) = got.pixels() else { return Some(got.describe()) };
-        let right = (got.width(), got.height()) == (self.width, self.height)
-            && fnv1a(values) == self.hash;
+        let right =
+            (got.width(), got.height()) == (self.width, self.height) && fnv1a(values) == self.hash;
         (!right).then(|| format!("{self:?}"))
     }
 }
@@ -151,8 +151,7 @@ fn shared_data() -> Option<PathBuf> {
 #[test]
 fn operations_equal_pillow_on_real_pictures() {
     let Some(data) = shared_data() else { return };
-    let count =
-        check_all(|name| name.strip_prefix("data:").map(|rest| real_picture(&data, rest)));
+    let count = check_all(|name| name.strip_prefix("data:").map(|rest| real_picture(&data, rest)));
     assert!(count > 200, "{count}");
 }
 

@@ -66,7 +66,7 @@ fn document() -> Document {
 }
 
 /// splitmix64 (Steele, Lea and Flood 2014): the words the script feeds to the reference functions.
-struct Words(u64);
+pub(crate) struct Words(pub(crate) u64);
 
 impl RngCore for Words {
     fn next_u64(&mut self) -> u64 {
@@ -222,9 +222,8 @@ impl Values {
         // Extremes of a normal distribution scatter, of rare operators much; others are the ends.
         let rare = if self.count < 2000.0 { 4.0 } else { 1.5 };
         let scatter = 1e-9 + if normal { rare } else { 0.05 } * self.std;
-        let (low, high) = values
-            .iter()
-            .fold((f64::MAX, f64::MIN), |(low, high), &v| (low.min(v), high.max(v)));
+        let (low, high) =
+            values.iter().fold((f64::MAX, f64::MIN), |(low, high), &v| (low.min(v), high.max(v)));
         assert!((low - self.low).abs() <= scatter, "{about}: from {low}, not {}", self.low);
         assert!((high - self.high).abs() <= scatter, "{about}: to {high}, not {}", self.high);
         for &(point, part) in &self.distribution {

@@ -45,7 +45,7 @@ impl Filter {
         match self {
             Self::Nearest | Self::Box => f64::from(u8::from(x > -0.5 && x <= 0.5)),
             Self::Hamming if distance == 0.0 => 1.0,
-            Self::Hamming if distance < 1.0 => sinc(x) * (0.54 + 0.46 * (PI * x).cos()),
+            Self::Hamming if distance < 1.0 => hamming(distance),
             Self::Hamming => 0.0,
             Self::Bilinear => (1.0 - distance).max(0.0),
             Self::Bicubic => cubic(distance),
@@ -64,6 +64,12 @@ fn cubic(x: f64) -> f64 {
     } else {
         0.0
     }
+}
+
+/// Pillow writes the two constants in single precision.
+fn hamming(x: f64) -> f64 {
+    let x = x * PI;
+    x.sin() / x * (f64::from(0.54f32) + f64::from(0.46f32) * x.cos())
 }
 
 fn sinc(x: f64) -> f64 {

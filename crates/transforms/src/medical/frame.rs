@@ -27,9 +27,9 @@ pub struct BorderCrop {
 }
 
 impl Default for BorderCrop {
-    /// Content above 5 % of the brightness in 5 % of the line, a quarter of each side at least.
+    /// Content above 5 % of the brightness in 10 % of the line, a quarter of each side at least.
     fn default() -> Self {
-        Self { threshold: 0.05, content: 0.05, least: 0.25 }
+        Self { threshold: 0.05, content: 0.1, least: 0.25 }
     }
 }
 
