@@ -9,7 +9,6 @@ mod error;
 mod flip;
 mod image;
 mod jitter;
-mod jpeg;
 mod level;
 mod medical;
 mod mix;
@@ -39,7 +38,15 @@ pub use augment::{
 };
 pub use color::{IMAGENET_MEAN, IMAGENET_STD, Normalize, ToGrey, ToRgb, ToU8};
 pub use crop::CenterCrop;
-pub use decode::{DecodeLimits, decode_bytes, decode_file, encode_png};
+#[cfg(feature = "dicom")]
+pub use decode::dicom::{
+    BurnedIn, DeidentificationReport, DicomDepth, DicomPicture, DicomRule, Identifier,
+    IdentifierKind, Modality, Table, Voi, deidentification_report, read_dicom,
+};
+pub use decode::{
+    DecodeLimits, DecodeOptions, decode_bytes, decode_bytes_with, decode_file, decode_file_with,
+    encode_png,
+};
 pub use erase::{EraseMode, RandomErasing};
 pub use error::{Error, Result};
 pub use flip::{HorizontalFlip, RandomQuarterTurn, VerticalFlip};
