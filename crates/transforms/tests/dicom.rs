@@ -66,6 +66,8 @@ fn refusal(file: &str) -> Option<&'static str> {
     match file {
         // 12 bits with the discrete cosine transform: no decoder here reads it.
         "JPGExtended.dcm" => Some("1.2.840.10008.1.2.4.51"),
+        // Its data set is not in the transfer syntax that it names (implicit VR).
+        "SC_rgb_jpeg.dcm" => Some("no value representation"),
         "MR_small_jpeg_ls_lossless.dcm" if !cfg!(feature = "dicom-jpeg-ls") => {
             Some("1.2.840.10008.1.2.4.80")
         }
@@ -101,8 +103,7 @@ fn every_file_equals_pydicom_or_is_refused_by_name() {
 
 /// The values at the places the script looked at.
 fn sampled<T: Copy>(values: &[T]) -> Vec<T> {
-    let last = (values.len() - 1) as f64;
-    (0..64).map(|at| values[(f64::from(at) * last / 63.0) as usize]).collect()
+    (0..64).map(|at| values[at * (values.len() - 1) / 63]).collect()
 }
 
 impl Case {
@@ -158,10 +159,8 @@ fn stored_values_are_raised_to_sixteen_bits() {
 #[test]
 fn files_are_told_by_their_contents() {
     let Some(folder) = folder() else { return };
-    let options = DecodeOptions {
-        dicom: DicomRule::Display(DicomDepth::Eight),
-        ..DecodeOptions::default()
-    };
+    let options =
+        DecodeOptions { dicom: DicomRule::Display(DicomDepth::Eight), ..DecodeOptions::default() };
     let image = decode_file_with(&folder.join("RG3_J2KI.dcm"), &options).unwrap();
     assert_eq!(image.describe(), "u8 1760x1760x1");
 }
@@ -184,7 +183,7 @@ fn damaged_files_never_panic() {
     for case in cases() {
         let whole = std::fs::read(folder.join(&case.file)).unwrap();
         // The larger ones take their decoder long, and would tell the same.
-        if whole.len() > 70_000 {
+        if whole.len() > 30_000 || case.syntax.starts_with("1.2.840.10008.1.2.4.9") {
             continue;
         }
         let limits = DecodeLimits { max_pixels: 1 << 21, max_bytes: 1 << 25 };

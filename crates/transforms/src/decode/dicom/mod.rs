@@ -2,6 +2,7 @@
 
 mod attributes;
 mod codestream;
+mod lengths;
 mod pixels;
 mod render;
 mod report;
@@ -45,6 +46,7 @@ fn open(name: &str, bytes: &[u8], limits: &DecodeLimits) -> Result<DefaultDicomO
     if !is_dicom(bytes) {
         return Err(fail(name, "it is no DICOM file (no DICM after a preamble of 128 bytes)"));
     }
+    lengths::check(bytes).map_err(|reason| fail(name, &reason))?;
     contained(name, || {
         OpenFileOptions::new().from_reader(bytes).map_err(|error| fail(name, &chain(&error)))
     })
