@@ -14,6 +14,7 @@ use std::path::Path;
 
 use image::{DynamicImage, ImageDecoder, ImageFormat};
 
+use crate::image::map_pixels;
 use crate::{Error, Image, Pixels, Result};
 
 pub use encode::encode_png;
@@ -206,7 +207,32 @@ fn decode_format(
     if let Some(orientation) = orientation {
         decoded.apply_orientation(orientation);
     }
-    from_dynamic(name, decoded)
+    let image = from_dynamic(name, decoded)?;
+    if format == ImageFormat::Bmp && image.channels() == 3 && has_grey_ramp(bytes) {
+        return first_channel(&image);
+    }
+    Ok(image)
+}
+
+/// Whether a BMP file of 8 bits has the palette of a grey picture, which Pillow reads as such:
+/// entry i is (i, i, i).
+fn has_grey_ramp(bytes: &[u8]) -> bool {
+    let number = |at: usize| {
+        let bytes = bytes.get(at..at + 4)?.first_chunk::<4>()?;
+        Some(u32::from_le_bytes(*bytes) as usize)
+    };
+    // After the file header of 14 bytes: length of the header, ..., bits per pixel at 14.
+    let bits = bytes.get(28..30);
+    let palette = number(14).and_then(|length| bytes.get(14usize.checked_add(length)?..));
+    let Some((entries, _)) = palette.map(|palette| palette.as_chunks::<4>()) else { return false };
+    bits == Some(&[8, 0])
+        && entries.len() >= 256
+        && entries.iter().take(256).zip(0u8..=255).all(|(entry, i)| entry.starts_with(&[i; 3]))
+}
+
+fn first_channel(image: &Image) -> Result<Image> {
+    let pixels = map_pixels!(image.pixels(), values => values.iter().step_by(3).copied().collect());
+    Image::new(image.width(), image.height(), 1, pixels)
 }
 
 pub(crate) fn check_limit(name: &str, unit: &'static str, value: u64, limit: u64) -> Result<()> {
