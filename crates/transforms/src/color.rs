@@ -173,29 +173,28 @@ impl Normalize {
             _ if out.len() != image.pixels().len() => image.write_chw(out),
             Pixels::U8(values) => {
                 let tables: Vec<_> = channels.iter().map(table_u8).collect();
-                write_planes(values, count, out, |value, channel| {
-                    tables.get(channel).map_or(0.0, |table| table[usize::from(value)])
+                write_planes(values, count, out, |channel| {
+                    let table = tables.get(channel).copied().unwrap_or([0.0; 256]);
+                    move |value: u8| table[usize::from(value)]
                 });
                 Ok(())
             }
             Pixels::U16(values) => {
-                write_planes(values, count, out, |value, channel| {
-                    shifted(unit_u16(value), channels.get(channel))
+                write_planes(values, count, out, |channel| {
+                    let (mean, std) = channels.get(channel).copied().unwrap_or((0.0, 1.0));
+                    move |value| (unit_u16(value) - mean) / std
                 });
                 Ok(())
             }
             Pixels::F32(values) => {
-                write_planes(values, count, out, |value, channel| {
-                    shifted(value, channels.get(channel))
+                write_planes(values, count, out, |channel| {
+                    let (mean, std) = channels.get(channel).copied().unwrap_or((0.0, 1.0));
+                    move |value| (value - mean) / std
                 });
                 Ok(())
             }
         }
     }
-}
-
-fn shifted(value: f32, channel: Option<&(f32, f32)>) -> f32 {
-    channel.map_or(value, |(mean, std)| (value - mean) / std)
 }
 
 /// The results of all 8-bit values of a channel: looking up beats two divisions per value.

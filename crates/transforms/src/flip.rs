@@ -69,15 +69,19 @@ impl Transform for VerticalFlip {
 pub(crate) fn mirror_columns(image: &Image) -> Result<Image> {
     let (width, height, channels) = (image.width(), image.height(), image.channels());
     let pixels = map_pixels!(image.pixels(), values => {
-        let mut out = Vec::with_capacity(values.len());
-        for row in values.chunks_exact(width * channels) {
-            for pixel in row.chunks_exact(channels).rev() {
-                out.extend_from_slice(pixel);
-            }
-        }
-        out
+        if channels == 1 { reversed::<_, 1>(values, width) } else { reversed::<_, 3>(values, width) }
     });
     Image::new(width, height, channels, pixels)
+}
+
+/// Each row's pixels of `C` channels from the last to the first.
+fn reversed<T: Copy, const C: usize>(values: &[T], width: usize) -> Vec<T> {
+    let (pixels, _) = values.as_chunks::<C>();
+    let mut out = Vec::with_capacity(pixels.len());
+    for row in pixels.chunks_exact(width) {
+        out.extend(row.iter().rev().copied());
+    }
+    out.into_flattened()
 }
 
 pub(crate) fn mirror_rows(image: &Image) -> Result<Image> {
