@@ -25,6 +25,7 @@ mod presets;
 mod random_affine;
 #[cfg(test)]
 mod random_tests;
+mod recipes;
 mod repeat;
 mod resample;
 mod resize;
@@ -61,6 +62,7 @@ pub use operation::{Apply, Operation, Sampling};
 pub use pad::{Border, Pad, RandomCrop};
 pub use pipeline::{Pipeline, Step};
 pub use random_affine::RandomAffine;
+pub use recipes::TimmTraining;
 pub use repeat::RepeatedAugmentation;
 pub use resample::Filter;
 pub use resize::{Resize, ResizeSize};

@@ -46,11 +46,10 @@ impl Filter {
             Self::Nearest | Self::Box => f64::from(u8::from(x > -0.5 && x <= 0.5)),
             Self::Hamming if distance == 0.0 => 1.0,
             Self::Hamming if distance < 1.0 => hamming(distance),
-            Self::Hamming => 0.0,
             Self::Bilinear => (1.0 - distance).max(0.0),
             Self::Bicubic => cubic(distance),
             Self::Lanczos if (-3.0..3.0).contains(&x) => sinc(x) * sinc(x / 3.0),
-            Self::Lanczos => 0.0,
+            Self::Hamming | Self::Lanczos => 0.0,
         }
     }
 }

@@ -117,7 +117,7 @@ fn five_crop(image: &Image, size: usize) -> Result<Vec<Image>> {
 /// [`Error::Parameter`] when a count is 0 or the values do not make whole pictures.
 pub fn mean_over_views(predictions: &[f32], views: usize, classes: usize) -> Result<Vec<f32>> {
     let per_picture = views.saturating_mul(classes);
-    if per_picture == 0 || predictions.len() % per_picture != 0 {
+    if per_picture == 0 || !predictions.len().is_multiple_of(per_picture) {
         let reason = format!(
             "{} predictions do not make rows of {classes} classes in {views} views",
             predictions.len()

@@ -114,8 +114,8 @@ fn mix(image: &Image, chains: &[(f32, Chain)], share: f32) -> Result<Image> {
 
 fn add(sum: &mut [f32], image: &Image, weight: f32) {
     match image.pixels() {
-        Pixels::U8(values) => accumulate(sum, values, weight, |value| f32::from(value)),
-        Pixels::U16(values) => accumulate(sum, values, weight, |value| f32::from(value)),
+        Pixels::U8(values) => accumulate(sum, values, weight, f32::from),
+        Pixels::U16(values) => accumulate(sum, values, weight, f32::from),
         Pixels::F32(_) => {}
     }
 }

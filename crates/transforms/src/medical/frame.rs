@@ -52,7 +52,7 @@ impl BorderCrop {
 impl Transform for BorderCrop {
     fn apply(&self, image: Image, _rng: &mut Stream) -> Result<Image> {
         self.validate()?;
-        trim("BorderCrop", image, Threshold::Relative(self.threshold), self.content, self.least)
+        trim("BorderCrop", image, &Threshold::Relative(self.threshold), self.content, self.least)
     }
 }
 
@@ -98,7 +98,7 @@ impl BlackFrameCrop {
 impl Transform for BlackFrameCrop {
     fn apply(&self, image: Image, _rng: &mut Stream) -> Result<Image> {
         self.validate()?;
-        trim("BlackFrameCrop", image, Threshold::Fixed(self.threshold), self.content, self.least)
+        trim("BlackFrameCrop", image, &Threshold::Fixed(self.threshold), self.content, self.least)
     }
 }
 
@@ -112,13 +112,13 @@ enum Threshold {
 fn trim(
     transform: &'static str,
     image: Image,
-    threshold: Threshold,
+    threshold: &Threshold,
     content: f64,
     least: f64,
 ) -> Result<Image> {
     let mask = match image.pixels() {
-        Pixels::U8(values) => mask(values, image.channels(), &threshold),
-        Pixels::U16(values) => mask(values, image.channels(), &threshold),
+        Pixels::U8(values) => mask(values, image.channels(), threshold),
+        Pixels::U16(values) => mask(values, image.channels(), threshold),
         Pixels::F32(_) => return Err(not_integer(transform, &image)),
     };
     let (width, height) = (image.width(), image.height());

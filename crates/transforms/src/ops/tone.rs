@@ -43,7 +43,7 @@ pub(crate) fn posterize(image: &Image, bits: u32) -> Result<Image> {
 
 /// Stretches each channel so that its smallest value becomes 0 and its largest 255 (65535).
 pub(crate) fn auto_contrast(image: &Image) -> Result<Image> {
-    per_channel("AutoContrast", image, Stretch)
+    per_channel("AutoContrast", image, &Stretch)
 }
 
 /// Spreads each channel's values evenly: `ImageOps.equalize`.
@@ -51,7 +51,7 @@ pub(crate) fn auto_contrast(image: &Image) -> Result<Image> {
 /// 16-bit pictures follow the same formula with a real step width; the integer one would be 0 for
 /// pictures of fewer than 65535 pixels.
 pub(crate) fn equalize(image: &Image) -> Result<Image> {
-    per_channel("Equalize", image, Spread)
+    per_channel("Equalize", image, &Spread)
 }
 
 /// Makes a table from the histogram of a channel; `None` leaves the channel as it is.
@@ -59,7 +59,7 @@ trait TableRule {
     fn table<T: Level>(&self, counts: &[u64]) -> Option<Vec<T>>;
 }
 
-fn per_channel(transform: &'static str, image: &Image, rule: impl TableRule) -> Result<Image> {
+fn per_channel(transform: &'static str, image: &Image, rule: &impl TableRule) -> Result<Image> {
     let channels = image.channels();
     let pixels = map_levels!(transform, image, values => {
         let tables: Vec<_> = histograms(values, channels)
