@@ -140,7 +140,7 @@ fn collect(object: &InMemDicomObject, path: &str, depth: usize, found: &mut Vec<
         if tag.group() == 0x7fe0 || is_empty(element) {
             continue;
         }
-        if let Some((keyword, kind)) = judge(tag, &element.vr().to_string()) {
+        if let Some((keyword, kind)) = judge(tag, element.vr().to_string()) {
             found.push(Identifier { tag: place, keyword, kind });
         }
     }
