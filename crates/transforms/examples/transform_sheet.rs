@@ -50,7 +50,7 @@ fn fixed() -> Vec<Vec<Step>> {
         vec![Clahe::default().into()],
         vec![window.into()],
         vec![BiasField { probability: 1.0, strength: 0.5, order: 3 }.into()],
-        vec![ElasticDeformation { probability: 1.0, alpha: 300.0, sigma: 10.0 }.into()],
+        vec![ElasticDeformation { probability: 1.0, alpha: 120.0, sigma: 10.0 }.into()],
     ]
 }
 
