@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use vit_random::Stream;
 
-use crate::image::{map_pixels, unit_u8, unit_u16};
+use crate::image::{map_pixels, unit_u8, unit_u16, write_planes};
+use crate::level::Level;
 use crate::{Error, Image, Pixels, Result, Transform};
 
 /// Mean of ImageNet's red, green and blue on the scale 0 to 1.
@@ -15,6 +16,20 @@ pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 /// Makes a grey picture RGB by repeating its values; an RGB picture stays as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToRgb;
+
+impl ToRgb {
+    /// There is nothing to check.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn validate(&self) -> Result<()> {
+        Ok(())
+    }
+
+    pub(crate) fn is_random(&self) -> bool {
+        false
+    }
+}
 
 impl Transform for ToRgb {
     fn apply(&self, image: Image, _rng: &mut Stream) -> Result<Image> {
@@ -35,18 +50,28 @@ impl Transform for ToRgb {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToGrey;
 
+impl ToGrey {
+    /// There is nothing to check.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn validate(&self) -> Result<()> {
+        Ok(())
+    }
+
+    pub(crate) fn is_random(&self) -> bool {
+        false
+    }
+}
+
 impl Transform for ToGrey {
     fn apply(&self, image: Image, _rng: &mut Stream) -> Result<Image> {
         if image.channels() != 3 {
             return Ok(image);
         }
         let pixels = match image.pixels() {
-            Pixels::U8(values) => Pixels::U8(luma(values, |[r, g, b]| {
-                luma_integer(r.into(), g.into(), b.into()) as u8
-            })),
-            Pixels::U16(values) => Pixels::U16(luma(values, |[r, g, b]| {
-                luma_integer(r.into(), g.into(), b.into()) as u16
-            })),
+            Pixels::U8(values) => Pixels::U8(luma(values, Level::luma)),
+            Pixels::U16(values) => Pixels::U16(luma(values, Level::luma)),
             Pixels::F32(values) => Pixels::F32(luma(values, |[r, g, b]: [f32; 3]| {
                 (19595.0 * r + 38470.0 * g + 7471.0 * b) / 65536.0
             })),
@@ -60,9 +85,28 @@ fn luma<T: Copy>(values: &[T], weigh: impl Fn([T; 3]) -> T) -> Vec<T> {
     pixels.iter().map(|&pixel| weigh(pixel)).collect()
 }
 
-/// The weights add up to 65536, so that 16-bit values just fit.
-fn luma_integer(r: u32, g: u32, b: u32) -> u32 {
-    (19595 * r + 38470 * g + 7471 * b + 0x8000) >> 16
+/// Brings pictures to 8 bits: see [`Image::to_u8`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToU8;
+
+impl Transform for ToU8 {
+    fn apply(&self, image: Image, _rng: &mut Stream) -> Result<Image> {
+        Ok(if matches!(image.pixels(), Pixels::U8(_)) { image } else { image.to_u8() })
+    }
+}
+
+impl ToU8 {
+    /// There is nothing to check.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn validate(&self) -> Result<()> {
+        Ok(())
+    }
+
+    pub(crate) fn is_random(&self) -> bool {
+        false
+    }
 }
 
 /// `(x - mean) / std` per channel; integers are divided by their full scale (255 or 65535) first.
@@ -114,6 +158,48 @@ impl Normalize {
             }),
         }
     }
+
+    pub(crate) fn is_random(&self) -> bool {
+        false
+    }
+}
+
+impl Normalize {
+    /// The normalised values plane by plane: the transform and [`Image::write_chw`] in one pass.
+    pub(crate) fn write_chw(&self, image: &Image, out: &mut [f32]) -> Result<()> {
+        let channels = self.per_channel(image)?;
+        let count = image.channels();
+        match image.pixels() {
+            _ if out.len() != image.pixels().len() => image.write_chw(out),
+            Pixels::U8(values) => {
+                let tables: Vec<_> = channels.iter().map(table_u8).collect();
+                write_planes(values, count, out, |channel| {
+                    let table = tables.get(channel).copied().unwrap_or([0.0; 256]);
+                    move |value: u8| table[usize::from(value)]
+                });
+                Ok(())
+            }
+            Pixels::U16(values) => {
+                write_planes(values, count, out, |channel| {
+                    let (mean, std) = channels.get(channel).copied().unwrap_or((0.0, 1.0));
+                    move |value| (unit_u16(value) - mean) / std
+                });
+                Ok(())
+            }
+            Pixels::F32(values) => {
+                write_planes(values, count, out, |channel| {
+                    let (mean, std) = channels.get(channel).copied().unwrap_or((0.0, 1.0));
+                    move |value| (value - mean) / std
+                });
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The results of all 8-bit values of a channel: looking up beats two divisions per value.
+fn table_u8(&(mean, std): &(f32, f32)) -> [f32; 256] {
+    std::array::from_fn(|value| (unit_u8(value as u8) - mean) / std)
 }
 
 impl Transform for Normalize {
@@ -140,12 +226,8 @@ fn normalize<T: Copy>(
     out
 }
 
-/// 256 results per channel are looked up: two divisions per value would take several times longer.
 fn normalize_u8(values: &[u8], channels: &[(f32, f32)]) -> Vec<f32> {
-    let table = |&(mean, std): &(f32, f32)| -> [f32; 256] {
-        std::array::from_fn(|value| (unit_u8(value as u8) - mean) / std)
-    };
-    let tables: Vec<[f32; 256]> = channels.iter().map(table).collect();
+    let tables: Vec<[f32; 256]> = channels.iter().map(table_u8).collect();
     let mut out = Vec::with_capacity(values.len());
     for pixel in values.chunks_exact(tables.len()) {
         out.extend(pixel.iter().zip(&tables).map(|(&value, table)| table[usize::from(value)]));

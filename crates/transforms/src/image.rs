@@ -137,9 +137,9 @@ impl Image {
             return Err(Error::Buffer { expected: self.pixels.len(), got: out.len() });
         }
         match &self.pixels {
-            Pixels::U8(values) => write_planes(values, self.channels, out, unit_u8),
-            Pixels::U16(values) => write_planes(values, self.channels, out, unit_u16),
-            Pixels::F32(values) => write_planes(values, self.channels, out, |v| v),
+            Pixels::U8(values) => write_planes(values, self.channels, out, |_| unit_u8),
+            Pixels::U16(values) => write_planes(values, self.channels, out, |_| unit_u16),
+            Pixels::F32(values) => write_planes(values, self.channels, out, |_| |v| v),
         }
         Ok(())
     }
@@ -155,18 +155,25 @@ pub(crate) fn unit_u16(value: u16) -> f32 {
     f32::from(value) / 65535.0
 }
 
-fn write_planes<T: Copy>(
+/// Writes interleaved values plane by plane, each converted by its channel's rule.
+pub(crate) fn write_planes<T: Copy, F: Fn(T) -> f32>(
     values: &[T],
     channels: usize,
     out: &mut [f32],
-    convert: impl Fn(T) -> f32,
+    rule: impl Fn(usize) -> F,
 ) {
-    let plane = (values.len() / channels.max(1)).max(1);
-    for (channel, plane) in out.chunks_exact_mut(plane).enumerate() {
-        for (slot, pixel) in plane.iter_mut().zip(values.chunks_exact(channels)) {
-            if let Some(&value) = pixel.get(channel) {
-                *slot = convert(value);
-            }
+    if channels != 3 {
+        let convert = rule(0);
+        for (slot, &value) in out.iter_mut().zip(values) {
+            *slot = convert(value);
+        }
+        return;
+    }
+    let (pixels, _) = values.as_chunks::<3>();
+    for (channel, plane) in out.chunks_exact_mut(pixels.len().max(1)).take(3).enumerate() {
+        let convert = rule(channel);
+        for (slot, pixel) in plane.iter_mut().zip(pixels) {
+            *slot = convert(pixel[channel % 3]);
         }
     }
 }

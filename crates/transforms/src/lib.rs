@@ -1,31 +1,76 @@
 #![doc = include_str!("../README.md")]
 
+mod augment;
 mod color;
 mod crop;
 mod decode;
+mod erase;
 mod error;
 mod flip;
 mod image;
-mod jpeg;
+mod jitter;
+mod level;
+mod medical;
+mod mix;
+mod operation;
+#[cfg(test)]
+mod operation_tests;
+mod ops;
+mod pad;
 mod parameters;
 #[cfg(test)]
 mod pillow_tests;
 mod pipeline;
 mod presets;
+mod random_affine;
+#[cfg(test)]
+mod random_tests;
+mod recipes;
+mod repeat;
 mod resample;
 mod resize;
+mod resized_crop;
 mod rotate;
+mod views;
 
-pub use color::{IMAGENET_MEAN, IMAGENET_STD, Normalize, ToGrey, ToRgb};
-pub use crop::{CenterCrop, RandomResizedCrop};
-pub use decode::{DecodeLimits, decode_bytes, decode_file, encode_png};
+pub use augment::{
+    AugMix, AugmentSettings, AutoAugment, Noise, OperationKind, PolicyStep, RandAugment, TimmRules,
+    parse_augment,
+};
+pub use color::{IMAGENET_MEAN, IMAGENET_STD, Normalize, ToGrey, ToRgb, ToU8};
+pub use crop::CenterCrop;
+#[cfg(feature = "dicom")]
+pub use decode::dicom::{
+    BurnedIn, DeidentificationReport, DicomDepth, DicomPicture, DicomRule, Identifier,
+    IdentifierKind, Modality, Table, Voi, deidentification_report, read_dicom,
+};
+pub use decode::{
+    DecodeLimits, DecodeOptions, decode_bytes, decode_bytes_with, decode_file, decode_file_with,
+    encode_png,
+};
+pub use erase::{EraseMode, RandomErasing};
 pub use error::{Error, Result};
-pub use flip::{HorizontalFlip, VerticalFlip};
+pub use flip::{HorizontalFlip, RandomQuarterTurn, VerticalFlip};
 pub use image::{Image, Pixels};
+pub use jitter::{Blur, ColorJitter, GaussianBlur, RandomApply, RandomChoice, RandomGrey};
+pub use medical::{
+    BiasField, BlackFrameCrop, BorderCrop, Clahe, ElasticDeformation, HistogramMatch, VoiFunction,
+    Window, WindowRange,
+};
+pub use mix::{BatchShape, MixMode, MixTarget, Mixup};
+pub use operation::{Apply, Operation, Sampling};
+pub use pad::{Border, Pad, RandomCrop};
 pub use pipeline::{Pipeline, Step};
+pub use random_affine::RandomAffine;
+pub use recipes::TimmTraining;
+pub use repeat::RepeatedAugmentation;
 pub use resample::Filter;
 pub use resize::{Resize, ResizeSize};
+pub use resized_crop::{
+    RandomResizedCrop, RandomResizedCropAndInterpolation, SingleDrawResizedCrop,
+};
 pub use rotate::RandomRotation;
+pub use views::{Views, mean_over_views};
 
 use vit_random::Stream;
 

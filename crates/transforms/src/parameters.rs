@@ -1,6 +1,8 @@
 //! Checks shared by the transforms.
 
-use crate::{Error, Result};
+use vit_random::rand::Rng;
+
+use crate::{Error, Image, Result};
 
 /// Longest side a transform may be asked to produce. Far beyond any model, and small enough that
 /// no arithmetic on sides can overflow.
@@ -67,4 +69,61 @@ pub(crate) fn check_range(
         });
     }
     Ok(())
+}
+
+/// Checks values for the outside of a picture: one for all channels, or three.
+pub(crate) fn check_fill(transform: &'static str, fill: &[u8]) -> Result<()> {
+    if !matches!(fill.len(), 1 | 3) {
+        let reason = format!("{} fill values, there must be 1 or 3", fill.len());
+        return Err(Error::Parameter { transform, reason });
+    }
+    Ok(())
+}
+
+/// Fill value of each channel of this picture.
+pub(crate) fn fill_for(transform: &'static str, image: &Image, fill: &[u8]) -> Result<Vec<u8>> {
+    match *fill {
+        [value] => Ok(vec![value; image.channels()]),
+        _ if fill.len() == image.channels() => Ok(fill.to_vec()),
+        _ => Err(Error::Kind {
+            transform,
+            expected: format!("a picture of {} channels", fill.len()),
+            got: image.describe(),
+        }),
+    }
+}
+
+/// Refuses a parameter that is not a number within the bounds (both included).
+pub(crate) fn check_within(
+    transform: &'static str,
+    name: &str,
+    value: f64,
+    (low, high): (f64, f64),
+) -> Result<()> {
+    if !(low..=high).contains(&value) {
+        let reason = format!("{name} is {value}, it must be {low} to {high}");
+        return Err(Error::Parameter { transform, reason });
+    }
+    Ok(())
+}
+
+/// Refuses an interval whose ends are reversed, not numbers or out of bounds.
+pub(crate) fn check_interval(
+    transform: &'static str,
+    name: &str,
+    range: (f64, f64),
+    bounds: (f64, f64),
+) -> Result<()> {
+    check_within(transform, name, range.0, bounds)?;
+    check_within(transform, name, range.1, (range.0, bounds.1))
+}
+
+/// Uniform between the ends of the interval.
+pub(crate) fn uniform((low, high): (f64, f64), rng: &mut impl Rng) -> f64 {
+    low + (high - low) * rng.random::<f64>()
+}
+
+/// True with this probability.
+pub(crate) fn chance(probability: f64, rng: &mut impl Rng) -> bool {
+    rng.random::<f64>() < probability
 }

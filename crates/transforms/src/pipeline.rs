@@ -4,86 +4,102 @@ use serde::{Deserialize, Serialize};
 use vit_random::Stream;
 
 use crate::{
-    CenterCrop, HorizontalFlip, Image, Normalize, RandomResizedCrop, RandomRotation, Resize,
-    Result, ToGrey, ToRgb, Transform, VerticalFlip,
+    Apply, AugMix, AutoAugment, BiasField, BlackFrameCrop, BorderCrop, CenterCrop, Clahe,
+    ColorJitter, ElasticDeformation, GaussianBlur, HistogramMatch, HorizontalFlip, Image,
+    Normalize, Pad, RandAugment, RandomAffine, RandomApply, RandomChoice, RandomCrop,
+    RandomErasing, RandomGrey, RandomQuarterTurn, RandomResizedCrop,
+    RandomResizedCropAndInterpolation, RandomRotation, Resize, Result, SingleDrawResizedCrop,
+    ToGrey, ToRgb, ToU8, Transform, VerticalFlip, Window,
 };
 
-/// One transform of a [`Pipeline`]; in a file, its parameters and a `"name"` in snake case.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Step {
-    /// See [`Resize`].
-    Resize(Resize),
-    /// See [`CenterCrop`].
-    CenterCrop(CenterCrop),
-    /// See [`RandomResizedCrop`].
-    RandomResizedCrop(RandomResizedCrop),
-    /// See [`HorizontalFlip`].
-    HorizontalFlip(HorizontalFlip),
-    /// See [`VerticalFlip`].
-    VerticalFlip(VerticalFlip),
-    /// See [`RandomRotation`].
-    RandomRotation(RandomRotation),
-    /// See [`ToRgb`].
-    ToRgb(ToRgb),
-    /// See [`ToGrey`].
-    ToGrey(ToGrey),
-    /// See [`Normalize`].
-    Normalize(Normalize),
+/// Writes the enumeration of all transforms and passes its methods on to them.
+macro_rules! steps {
+    ($($name:ident),* $(,)?) => {
+        /// One transform of a [`Pipeline`]; in a file, its parameters and a `"name"` in snake case.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "name", rename_all = "snake_case")]
+        #[non_exhaustive]
+        pub enum Step {
+            $(
+                #[doc = concat!("See [`", stringify!($name), "`].")]
+                $name($name),
+            )*
+        }
+
+        impl Step {
+            /// Checks the parameters.
+            ///
+            /// # Errors
+            /// [`crate::Error::Parameter`] with the transform's name and the value that makes no
+            /// sense.
+            pub fn validate(&self) -> Result<()> {
+                match self {
+                    $(Self::$name(step) => step.validate(),)*
+                }
+            }
+
+            /// Whether the result depends on the random stream.
+            #[must_use]
+            pub fn is_random(&self) -> bool {
+                match self {
+                    $(Self::$name(step) => step.is_random(),)*
+                }
+            }
+        }
+
+        impl Transform for Step {
+            fn apply(&self, image: Image, rng: &mut Stream) -> Result<Image> {
+                match self {
+                    $(Self::$name(step) => Transform::apply(step, image, rng),)*
+                }
+            }
+        }
+
+        $(
+            impl From<$name> for Step {
+                fn from(step: $name) -> Self {
+                    Self::$name(step)
+                }
+            }
+        )*
+    };
 }
 
-impl Step {
-    /// Checks the parameters.
-    ///
-    /// # Errors
-    /// [`crate::Error::Parameter`] with the transform's name and the value that makes no sense.
-    pub fn validate(&self) -> Result<()> {
-        match self {
-            Self::Resize(step) => step.validate(),
-            Self::CenterCrop(step) => step.validate(),
-            Self::RandomResizedCrop(step) => step.validate(),
-            Self::HorizontalFlip(step) => step.validate(),
-            Self::VerticalFlip(step) => step.validate(),
-            Self::RandomRotation(step) => step.validate(),
-            Self::ToRgb(_) | Self::ToGrey(_) => Ok(()),
-            Self::Normalize(step) => step.validate(),
-        }
-    }
-
-    /// Whether the result depends on the random stream.
-    #[must_use]
-    pub fn is_random(&self) -> bool {
-        let undecided = |probability: f64| probability > 0.0 && probability < 1.0;
-        match self {
-            Self::RandomResizedCrop(_) => true,
-            Self::HorizontalFlip(step) => undecided(step.probability),
-            Self::VerticalFlip(step) => undecided(step.probability),
-            Self::RandomRotation(step) => step.degrees > 0.0,
-            Self::Resize(_)
-            | Self::CenterCrop(_)
-            | Self::ToRgb(_)
-            | Self::ToGrey(_)
-            | Self::Normalize(_) => false,
-        }
-    }
-}
-
-impl Transform for Step {
-    fn apply(&self, image: Image, rng: &mut Stream) -> Result<Image> {
-        match self {
-            Self::Resize(step) => step.apply(image, rng),
-            Self::CenterCrop(step) => step.apply(image, rng),
-            Self::RandomResizedCrop(step) => step.apply(image, rng),
-            Self::HorizontalFlip(step) => step.apply(image, rng),
-            Self::VerticalFlip(step) => step.apply(image, rng),
-            Self::RandomRotation(step) => step.apply(image, rng),
-            Self::ToRgb(step) => step.apply(image, rng),
-            Self::ToGrey(step) => step.apply(image, rng),
-            Self::Normalize(step) => step.apply(image, rng),
-        }
-    }
-}
+steps!(
+    Resize,
+    CenterCrop,
+    RandomCrop,
+    RandomResizedCrop,
+    SingleDrawResizedCrop,
+    RandomResizedCropAndInterpolation,
+    Pad,
+    HorizontalFlip,
+    VerticalFlip,
+    RandomQuarterTurn,
+    RandomRotation,
+    RandomAffine,
+    ToRgb,
+    ToGrey,
+    ToU8,
+    RandomGrey,
+    ColorJitter,
+    GaussianBlur,
+    Apply,
+    RandomApply,
+    RandomChoice,
+    RandAugment,
+    AutoAugment,
+    AugMix,
+    RandomErasing,
+    Clahe,
+    Window,
+    HistogramMatch,
+    BorderCrop,
+    BlackFrameCrop,
+    BiasField,
+    ElasticDeformation,
+    Normalize,
+);
 
 /// Transforms applied one after another: plain data that is stored beside a model, so that
 /// evaluation and serving use the one it was trained for.
@@ -107,6 +123,19 @@ impl Pipeline {
     /// The error of the first step that fails; see [`Transform::apply`].
     pub fn apply(&self, image: Image, rng: &mut Stream) -> Result<Image> {
         self.steps.iter().try_fold(image, |image, step| step.apply(image, rng))
+    }
+
+    /// Applies all steps and writes the result plane by plane: [`Pipeline::apply`] and then
+    /// [`Image::write_chw`], value for value, but faster where the last step is [`Normalize`].
+    ///
+    /// # Errors
+    /// As the two; [`crate::Error::Buffer`] when `out` does not have the size of the result.
+    pub fn apply_chw(&self, image: Image, rng: &mut Stream, out: &mut [f32]) -> Result<()> {
+        if let Some((Step::Normalize(normalize), before)) = self.steps.split_last() {
+            let image = before.iter().try_fold(image, |image, step| step.apply(image, rng))?;
+            return normalize.write_chw(&image, out);
+        }
+        self.apply(image, rng)?.write_chw(out)
     }
 
     /// Whether the result depends on the random stream: not for pipelines of evaluation.

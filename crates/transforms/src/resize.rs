@@ -67,6 +67,10 @@ impl Resize {
             }
         }
     }
+
+    pub(crate) fn is_random(&self) -> bool {
+        false
+    }
 }
 
 impl Transform for Resize {

@@ -85,7 +85,7 @@ fn the_end_of_a_thumbnail_is_not_the_end_of_the_picture() {
 #[test]
 fn what_is_no_picture_is_refused() {
     assert!(refused(b"").contains("empty"));
-    assert!(refused(b"id,label\n1,2\n").contains("neither PNG nor JPEG"));
+    assert!(refused(b"id,label\n1,2\n").contains("neither PNG, JPEG"));
     assert!(refused(b"GIF89a\x01\x00\x01\x00").contains("neither"));
     refused(&[0xff, 0xd8, 0xff, 0xd9]);
     refused(b"\x89PNG\r\n\x1a\n");

@@ -6,8 +6,8 @@
 use vit_random::{Stream, Streams};
 use vit_transforms::{
     CenterCrop, Error, Filter, HorizontalFlip, IMAGENET_MEAN, IMAGENET_STD, Image, Normalize,
-    Pipeline, Pixels, RandomResizedCrop, RandomRotation, Resize, ResizeSize, Step, ToGrey, ToRgb,
-    VerticalFlip,
+    Pipeline, Pixels, RandomResizedCrop, RandomRotation, Resize, ResizeSize, Step, TimmRules,
+    TimmTraining, ToGrey, ToRgb, VerticalFlip,
 };
 
 fn stream() -> Stream {
@@ -158,4 +158,99 @@ fn bad_parameters_are_refused() {
     assert!(Pipeline::evaluation(usize::MAX, 3, &[0.5], &[0.5]).is_err());
     assert!(Pipeline::evaluation(32, 2, &[0.5], &[0.5]).is_err());
     assert!(Pipeline::mae_pretrain(32, 0.0, 3, &[0.5], &[0.5]).is_err());
+}
+
+/// Every recipe ends in a finite tensor of the size asked for, whatever the file holds, survives
+/// being written and read, and depends on its stream alone.
+#[test]
+fn recipes_end_in_tensors() {
+    let (mean, std) = (&IMAGENET_MEAN, &IMAGENET_STD);
+    let timm = |augment, grey| {
+        let options = TimmTraining { size: 32, augment, grey, ..TimmTraining::default() };
+        Pipeline::timm_train(&options, mean, std).unwrap()
+    };
+    let recipes = [
+        timm(Some("rand-m9-mstd0.5-inc1"), true),
+        timm(Some("augmix-m5-w4-d2"), false),
+        timm(Some("augmix-b1"), false),
+        timm(Some("original-mstd0.5"), false),
+        timm(Some("3a"), false),
+        timm(None, false),
+        Pipeline::linear_probe_train(32, mean, std).unwrap(),
+        Pipeline::endoscopy_pretrain(32, mean, std).unwrap(),
+        Pipeline::endoscopy_finetune(32, mean, std).unwrap(),
+        Pipeline::simclr_with_rotation(32, mean, std).unwrap(),
+        Pipeline::three_augment(32, mean, std).unwrap(),
+        Pipeline::timm_evaluation(32, 0.9, Filter::Bicubic, mean, std).unwrap(),
+    ];
+    for pipeline in &recipes {
+        let text = serde_json::to_string(pipeline).unwrap();
+        assert_eq!(&serde_json::from_str::<Pipeline>(&text).unwrap(), pipeline);
+        for (of_file, wide) in [(1, false), (3, false), (1, true), (3, true)] {
+            let image = picture(61, 47, of_file);
+            let image = if wide { sixteen(&image) } else { image };
+            for index in 0..20 {
+                let rng = || Streams::new(7).stream("augment", 0, index);
+                let result = pipeline.apply(image.clone(), &mut rng()).unwrap();
+                assert_eq!(result.describe(), "f32 32x32x3", "{text}");
+                let mut planes = vec![f32::NAN; 3 * 32 * 32];
+                pipeline.apply_chw(image.clone(), &mut rng(), &mut planes).unwrap();
+                let mut expected = vec![f32::NAN; 3 * 32 * 32];
+                result.write_chw(&mut expected).unwrap();
+                assert!(planes.iter().all(|value| value.is_finite()));
+                assert_eq!(planes, expected, "{text}");
+            }
+        }
+    }
+}
+
+fn sixteen(image: &Image) -> Image {
+    let Pixels::U8(values) = image.pixels() else { panic!("not 8 bits") };
+    let values = values.iter().map(|&value| u16::from(value) * 257).collect();
+    Image::new(image.width(), image.height(), image.channels(), Pixels::U16(values)).unwrap()
+}
+
+/// The fill colours of the specification: (124, 116, 104) for ImageNet, 122 for MRM's mean.
+#[test]
+fn timm_fills_with_the_mean() {
+    let fill = |mean: &[f32], std: &[f32]| {
+        let pipeline = Pipeline::timm_train(&TimmTraining::default(), mean, std).unwrap();
+        let step = pipeline.steps.iter().find_map(|step| match step {
+            Step::RandAugment(step) => Some(step.clone()),
+            _ => None,
+        });
+        step.unwrap().settings
+    };
+    let settings = fill(&IMAGENET_MEAN, &IMAGENET_STD);
+    assert_eq!((settings.fill, settings.rules), (vec![124, 116, 104], TimmRules::V0_3_2));
+    assert_eq!(fill(&[0.4785], &[0.2834]).fill, vec![122]);
+}
+
+#[test]
+fn strings_that_timm_does_not_know_are_refused() {
+    let parse = |text: &str, rules| {
+        let options = TimmTraining { augment: Some(text), rules, ..TimmTraining::default() };
+        Pipeline::timm_train(&options, &[0.5], &[0.5])
+    };
+    for (text, rules, about) in [
+        ("rand-x3", TimmRules::V1_0, "\"x\""),
+        ("rand-m", TimmRules::V1_0, ""),
+        ("rand-m9.5", TimmRules::V1_0, "9.5"),
+        ("rand-p0.5", TimmRules::V0_3_2, "\"p\""),
+        ("rand-mmax20", TimmRules::V0_3_2, "\"mmax\""),
+        ("rand-w0", TimmRules::V1_0, "\"w\""),
+        ("random-m9", TimmRules::V1_0, "random"),
+        ("augmix-q1", TimmRules::V1_0, "\"q\""),
+        ("v7", TimmRules::V1_0, "\"v7\""),
+    ] {
+        let result = parse(text, rules);
+        if about.is_empty() {
+            // A section without a digit is ignored, as in timm.
+            assert!(result.is_ok(), "{text}");
+            continue;
+        }
+        let error = result.unwrap_err();
+        assert!(matches!(error, Error::Parameter { .. }), "{error}");
+        assert!(error.to_string().contains(about), "{text}: {error}");
+    }
 }
