@@ -137,38 +137,45 @@ impl Node {
     }
 
     fn on_cpu(&self) -> Result<(CpuStorage, Shape)> {
-        match self.take()? {
-            Output::Values(values, shape) => Ok((CpuStorage::F32(values), shape)),
-            Output::Tensor(tensor) => match &*tensor.storage_and_layout().0 {
-                Storage::Cpu(storage) => {
-                    Ok((storage.try_clone(tensor.layout())?, tensor.shape().clone()))
-                }
-                _ => bail!("{}: its output is on another device", self.shared.name),
-            },
+        let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Output::Values(values, shape)) =
+            output.take_if(|output| matches!(output, Output::Values(..)))
+        {
+            return Ok((CpuStorage::F32(values), shape));
         }
+        drop(output);
+        self.on_device(|storage| match storage {
+            Storage::Cpu(storage) => Some(storage),
+            _ => None,
+        })
     }
 
     fn on_cuda(&self) -> Result<(CudaStorage, Shape)> {
-        match self.take()? {
-            Output::Tensor(tensor) => match &*tensor.storage_and_layout().0 {
-                Storage::Cuda(storage) => {
-                    Ok((storage.try_clone(tensor.layout())?, tensor.shape().clone()))
-                }
-                _ => bail!("{}: its output is on another device", self.shared.name),
-            },
-            Output::Values(..) => bail!("{}: its output is on the CPU", self.shared.name),
-        }
+        self.on_device(|storage| match storage {
+            Storage::Cuda(storage) => Some(storage),
+            _ => None,
+        })
     }
 
     fn on_metal(&self) -> Result<(MetalStorage, Shape)> {
-        match self.take()? {
-            Output::Tensor(tensor) => match &*tensor.storage_and_layout().0 {
-                Storage::Metal(storage) => {
-                    Ok((storage.try_clone(tensor.layout())?, tensor.shape().clone()))
-                }
-                _ => bail!("{}: its output is on another device", self.shared.name),
-            },
-            Output::Values(..) => bail!("{}: its output is on the CPU", self.shared.name),
+        self.on_device(|storage| match storage {
+            Storage::Metal(storage) => Some(storage),
+            _ => None,
+        })
+    }
+
+    /// A copy of the output, which must be a tensor on the device that `kind` is of.
+    fn on_device<S: BackendStorage>(
+        &self,
+        kind: impl Fn(&Storage) -> Option<&S>,
+    ) -> Result<(S, Shape)> {
+        let Output::Tensor(tensor) = self.take()? else {
+            bail!("{}: its output is on the CPU", self.shared.name)
+        };
+        let (storage, layout) = tensor.storage_and_layout();
+        match kind(&storage) {
+            Some(storage) => Ok((storage.try_clone(layout)?, tensor.shape().clone())),
+            None => bail!("{}: its output is on another device", self.shared.name),
         }
     }
 
