@@ -60,7 +60,7 @@ fn prefixes_of_wrappers_are_taken_off() {
 
 #[test]
 fn a_position_table_of_another_grid_is_resized() {
-    let (config, larger) = (encoder(), VitConfig { img_size: 24, ..encoder() });
+    let (config, larger) = (encoder(), VitConfig { img_size: 24.into(), ..encoder() });
     let (from, into) = (store(&config, 1), store(&larger, 2));
     let report = load(&from.tensors(), &into, &LoadOptions::strict()).unwrap();
     let resized = Outcome::Resized { from: vec![1, 17, 8], to: vec![1, 37, 8] };
@@ -75,7 +75,7 @@ fn a_position_table_of_another_grid_is_resized() {
 #[test]
 fn a_position_table_that_cannot_be_resized_is_refused() {
     let config = encoder();
-    let into = store(&VitConfig { img_size: 24, ..config.clone() }, 2);
+    let into = store(&VitConfig { img_size: 24.into(), ..config.clone() }, 2);
     let before = values(&into);
     // 17 patches are no square.
     let mut tensors = store(&config, 1).tensors();
