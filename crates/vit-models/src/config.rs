@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, ImageSize, Result};
+use crate::{Error, ImageSize, PositionFilter, Result};
 
 /// How tokens become one embedding. Where the norm stands is [`VitConfig::norm_after_pooling`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,6 +129,9 @@ pub struct VitConfig {
     /// table is then resized as they come.
     #[serde(default)]
     pub dynamic_img_size: bool,
+    /// Filter by which the position table is resized.
+    #[serde(default)]
+    pub position_filter: PositionFilter,
     /// How tokens become one embedding.
     pub pooling: Pooling,
     /// Whether the norm stands after pooling (`fc_norm`) and not before it (`norm`). `None` is

@@ -1,4 +1,5 @@
 use candle_core::{Device, Tensor};
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
@@ -34,7 +35,8 @@ pub fn sin_cos_table(dim: usize, (rows, columns): (usize, usize)) -> Result<Vec<
 }
 
 /// Filter by which a position table is brought to another grid.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PositionFilter {
     /// PyTorch's `interpolate(mode="bicubic")`: kernel `a = −0.75`, half-pixel centres, borders
     /// repeated. What DINOv2, MAE and Hugging Face do.

@@ -1,6 +1,6 @@
 use crate::{
-    CropMode, Error, InitScheme, Interpolation, Mlp, Pooling, PositionTable, Preprocessing, Result,
-    VitConfig,
+    CropMode, Error, InitScheme, Interpolation, Mlp, Pooling, PositionFilter, PositionTable,
+    Preprocessing, Result, VitConfig,
 };
 
 /// Sizes by name: width, blocks, heads, width of the MLP over the width.
@@ -176,6 +176,7 @@ impl VitConfig {
             reg_tokens: 0,
             no_embed_class: false,
             dynamic_img_size: false,
+            position_filter: PositionFilter::Bicubic,
             pooling: Pooling::ClassToken,
             fc_norm: None,
             num_classes: 0,

@@ -6,8 +6,8 @@ use rand_distr::{Distribution, Uniform};
 use vit_kernels::{PatchOrder, TokenAssembly, TokenRows};
 
 use crate::{
-    Context, Error, ImageSize, InitScheme, LayerNorm, ParamInit, ParamSpec, PositionFilter,
-    PositionTable, Result, VitConfig, resize_position_table, sin_cos_table,
+    Context, Error, ImageSize, InitScheme, LayerNorm, ParamInit, ParamSpec, PositionTable, Result,
+    VitConfig, resize_position_table, sin_cos_table,
 };
 
 /// What stands before the blocks: from pictures to tokens with their positions.
@@ -137,7 +137,7 @@ impl Stem {
 
     /// The position table for the pictures' grid.
     fn table(&self, config: &VitConfig, grid: (usize, usize)) -> Result<Tensor> {
-        let (prefix, filter) = (config.prefix_positions(), PositionFilter::Bicubic);
+        let (prefix, filter) = (config.prefix_positions(), config.position_filter);
         resize_position_table(&self.position_table, prefix, config.grid(), grid, filter)
     }
 }

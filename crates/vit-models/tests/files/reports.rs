@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use vit_models::candle_core::{DType, Device, Tensor};
 use vit_models::{
-    Error, LoadOptions, LoadReport, Outcome, Pooling, VitConfig, WeightFile, resize_position_table,
+    Error, LoadOptions, LoadReport, Outcome, Pooling, PositionFilter, VitConfig, WeightFile,
+    resize_position_table,
 };
 
 use crate::support::{encoder, fixture, flat, saved, store, values};
@@ -66,7 +67,14 @@ fn a_position_table_of_another_grid_is_resized() {
     let resized = Outcome::Resized { from: vec![1, 17, 8], to: vec![1, 37, 8] };
     assert_eq!(outcome(&report, "pos_embed"), [&resized]);
     assert_eq!(report.loaded(), into.len());
-    let want = resize_position_table(from.get("pos_embed").unwrap().var(), 1, 6).unwrap();
+    let want = resize_position_table(
+        from.get("pos_embed").unwrap().var(),
+        1,
+        (4, 4),
+        (6, 6),
+        PositionFilter::Bicubic,
+    )
+    .unwrap();
     assert_eq!(values(&into)["pos_embed"], flat(&want));
     let text = report.to_string();
     assert!(text.contains("resized") && text.contains("[1, 37, 8]"), "{text}");

@@ -61,7 +61,7 @@ fn pictures_of_another_size_are_refused() {
             model.tokens(&images, &ctx).unwrap_err(),
             model.intermediates(&images, &[0], &ctx).unwrap_err(),
         ] {
-            let Error::Input { channels, height, width, ref got } = error else {
+            let Error::Input { channels, height, width, ref got, .. } = error else {
                 panic!("{error:?}")
             };
             assert_eq!((channels, height, width), (3, 8, 8));
