@@ -28,7 +28,7 @@ pub use position::{PositionFilter, resize_position_table, sin_cos_table};
 pub use preprocessing::{CropMode, Interpolation, Preprocessing};
 pub use presets::Preset;
 pub use size::ImageSize;
-pub use vit::Vit;
+pub use vit::{FeatureForm, Vit};
 pub use vit_kernels::TokenRows;
 pub use weights::{
     LoadOptions, LoadReport, METADATA_KEY, Outcome, TensorReport, WeightFile, save_weights,

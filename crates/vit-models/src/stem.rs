@@ -144,7 +144,7 @@ impl Stem {
 
 impl VitConfig {
     /// Rows and columns of patches of these pictures.
-    fn grid_of(&self, images: &Tensor) -> Result<(usize, usize)> {
+    pub(crate) fn grid_of(&self, images: &Tensor) -> Result<(usize, usize)> {
         let size = match *images.dims() {
             [_, channels, height, width] if channels == self.in_chans => {
                 Some(ImageSize { height, width })

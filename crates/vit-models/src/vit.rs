@@ -9,6 +9,15 @@ use crate::{
     VitConfig,
 };
 
+/// How features of a block are laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FeatureForm {
+    /// `[B, prefix + L, D]`.
+    Tokens,
+    /// The patches in their places, without prefix tokens: `[B, D, rows, columns]`.
+    Maps,
+}
+
 /// A vision transformer, from pictures to tokens, an embedding and class scores.
 ///
 /// Parameters have the names of timm and MAE. The encoder of a masked auto-encoder is one of
@@ -150,6 +159,37 @@ impl Vit {
                 .filter_map(|(name, head)| head.as_mut().map(|head| (name.to_string(), head))),
         );
         linears
+    }
+
+    /// Outputs of chosen blocks, in the order asked for, through the final norm or not, as tokens
+    /// `[B, prefix + L, D]` or as maps of the patches `[B, D, rows, columns]`. A model whose norm
+    /// stands after pooling has none for tokens and gives them as they are.
+    ///
+    /// # Errors
+    /// When a block does not exist or the pictures do not fit the model.
+    pub fn forward_intermediates(
+        &self,
+        images: &Tensor,
+        blocks: &[usize],
+        norm: bool,
+        form: FeatureForm,
+        ctx: &Context,
+    ) -> Result<Vec<Tensor>> {
+        let norm = norm && !self.config.norm_after_pooling();
+        let (rows, columns) = self.config.grid_of(images)?;
+        let prefix = self.config.prefix_tokens();
+        self.at_blocks(images, blocks, ctx, |block, x, ctx| {
+            let x = block.forward(x, ctx)?;
+            let x = if norm { self.norm.forward(&x)? } else { x };
+            match form {
+                FeatureForm::Tokens => Ok(x),
+                FeatureForm::Maps => {
+                    let (batch, _, dim) = x.dims3()?;
+                    let patches = x.narrow(1, prefix, rows * columns)?.transpose(1, 2)?;
+                    Ok(patches.contiguous()?.reshape((batch, dim, rows, columns))?)
+                }
+            }
+        })
     }
 
     /// What tokens look at in chosen blocks, in the order asked for: `[B, heads, N, N]` each, row

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use vit_models::candle_core::{DType, Device, Tensor};
-use vit_models::{Backbone, Classifier, Context, ParamInit, ParamSpec, ParamStore, Vit, VitConfig};
+use vit_models::candle_core::{DType, Device, Tensor, safetensors::load_buffer};
+use vit_models::{
+    Backbone, Classifier, Context, FeatureForm, ParamInit, ParamSpec, ParamStore, Vit, VitConfig,
+};
 
 use crate::support::{distance, fixture, flat};
 
@@ -25,7 +27,7 @@ fn variants() -> Vec<Variant> {
         let bytes = std::fs::read(&path).unwrap();
         let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
         let config = header.metadata().as_ref().unwrap().get("config").unwrap();
-        let tensors = vit_models::candle_core::safetensors::load_buffer(&bytes, &Device::Cpu);
+        let tensors = load_buffer(&bytes, &Device::Cpu);
         Variant {
             name: path.file_stem().unwrap().to_string_lossy().into_owned(),
             config: serde_json::from_str(config).unwrap(),
@@ -115,6 +117,27 @@ fn gradients_are_timms() {
                 variant.compare(&format!("grad.{name}"), grad, 1e-5);
             }
         }
+    }
+}
+
+/// The last block's output normed is what `tokens` gives, and a map is its patches in their places.
+#[test]
+fn intermediates_come_normed_and_as_maps() {
+    for variant in variants() {
+        let model = Vit::new(&variant.config, &variant.store(DType::F32).frozen()).unwrap();
+        let (images, ctx) = (variant.images(DType::F32), Context::eval());
+        let (tokens, maps) = (FeatureForm::Tokens, FeatureForm::Maps);
+        let features = |form| model.forward_intermediates(&images, &[1], true, form, &ctx).unwrap();
+        variant.compare("tokens", &features(tokens)[0], 1e-5);
+        let (map, tokens) = (&features(maps)[0], &features(tokens)[0]);
+        let (_, _, height, width) = images.dims4().unwrap();
+        assert_eq!(map.dims(), [2, 12, height / 4, width / 4], "{}", variant.name);
+        let place = model.prefix_tokens() + (height / 4 - 1) * (width / 4) + 1;
+        let patch = tokens.narrow(1, place, 1).unwrap().narrow(0, 1, 1).unwrap();
+        let cell = map.narrow(2, height / 4 - 1, 1).unwrap().narrow(3, 1, 1).unwrap();
+        assert_eq!(flat(&cell.narrow(0, 1, 1).unwrap()), flat(&patch), "{}", variant.name);
+        let plain = model.forward_intermediates(&images, &[0], false, FeatureForm::Tokens, &ctx);
+        variant.compare("block.0", &plain.unwrap()[0], 1e-5);
     }
 }
 
