@@ -7,6 +7,8 @@ mod context;
 mod error;
 mod layers;
 mod params;
+#[cfg(feature = "transforms")]
+mod pictures;
 mod position;
 mod preprocessing;
 mod presets;

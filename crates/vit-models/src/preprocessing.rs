@@ -1,5 +1,7 @@
 use serde::{Deserialize, Serialize};
 
+use crate::{Error, Result};
+
 /// What must be done to a picture before a model sees it: part of the model, and stored with it.
 ///
 /// The short side is brought to `size / crop_pct`, cut down to an integer, then the middle is
@@ -21,6 +23,48 @@ pub struct Preprocessing {
     pub mean: Vec<f64>,
     /// Divided by, per channel.
     pub std: Vec<f64>,
+}
+
+impl Preprocessing {
+    /// Side that a picture's short side is brought to before the middle is cropped.
+    #[must_use]
+    pub fn resized(&self) -> usize {
+        let [_, height, _] = self.input_size;
+        (height as f64 / self.crop_pct) as usize
+    }
+
+    /// Checks that the numbers make sense.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the first field that does not.
+    pub fn check(&self) -> Result<()> {
+        let [channels, height, width] = self.input_size;
+        let fault = |message: String| Err(Error::Config(format!("preprocessing: {message}")));
+        if channels == 0 || height == 0 || width == 0 {
+            return fault(format!("input_size {:?}", self.input_size));
+        }
+        if !(self.crop_pct > 0. && self.crop_pct <= 1.) {
+            return fault(format!("crop_pct {} is not above 0 and at most 1", self.crop_pct));
+        }
+        if self.crop_mode == CropMode::Center && height != width {
+            return fault(format!(
+                "the middle is cropped as a square, which {height} × {width} is not: crop_mode \
+                 squash resizes both sides"
+            ));
+        }
+        for (name, values) in [("mean", &self.mean), ("std", &self.std)] {
+            if values.len() != channels {
+                return fault(format!("{} values of {name} for {channels} channels", values.len()));
+            }
+            if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+                return fault(format!("{name} {value}"));
+            }
+        }
+        match self.std.iter().find(|std| **std <= 0.) {
+            Some(std) => fault(format!("std {std}")),
+            None => Ok(()),
+        }
+    }
 }
 
 /// What happens to pictures of another shape than the input's.

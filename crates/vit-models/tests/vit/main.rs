@@ -6,6 +6,7 @@ mod counts;
 mod drop_path;
 mod gradients;
 mod initialisation;
+mod preprocessing;
 mod presets;
 mod support;
 mod torch_golden;
