@@ -6,7 +6,7 @@ use vit_datasets::Target;
 use vit_kernels::GradAccumulator;
 use vit_lora::{LoraConfig, attach, mark_only_lora_trainable};
 use vit_models::candle_core::{DType, Device, Tensor};
-use vit_models::{Classifier, Context, ParamStore, Pooling, Vit, VitConfig};
+use vit_models::{Classifier, Context, ParamStore, Pooling, Preset, Vit, VitConfig};
 use vit_random::Streams;
 use vit_train::{
     AdamW, AdamWConfig, Gradients, Labels, Optimizer, Supervised, Task, TensorBatch, cross_entropy,
@@ -35,12 +35,8 @@ pub(crate) fn mae_config(setting: &Setting) -> Result<MaeConfig> {
 }
 
 fn encoder(setting: &Setting) -> Result<VitConfig> {
-    let (name, patch) = setting
-        .model
-        .rsplit_once("_patch")
-        .with_context(|| format!("model '{}' is not of the form NAME_patchN", setting.model))?;
-    let patch = patch.parse().with_context(|| format!("patch size of '{}'", setting.model))?;
-    let config = VitConfig::by_name(name, patch, setting.img_size)?;
+    let mut config = Preset::by_name(&setting.model)?.config;
+    config.img_size = setting.img_size.into();
     config.check()?;
     Ok(config)
 }
