@@ -23,6 +23,8 @@ pub(super) struct Minimum {
 
 /// Share of the slope that a step must gain.
 const LEAST_GAIN: f64 = 1e-4;
+/// Relative error of a value, a sum over all rows.
+const ROUNDING: f64 = 1e-14;
 /// Halvings of a step before it is given up.
 const MOST_HALVINGS: usize = 40;
 /// Conjugate-gradient steps per Newton step.
@@ -47,7 +49,9 @@ pub(super) fn minimise(
         let mut length = 1.;
         let found = (0..MOST_HALVINGS).find_map(|_| {
             let next: Vec<f64> = point.iter().zip(&step).map(|(x, s)| x + length * s).collect();
-            let gains = function.value(&next) <= value + LEAST_GAIN * length * slope;
+            // Near the minimum what a step gains is below the rounding of the value.
+            let most = value + LEAST_GAIN * length * slope + ROUNDING * value.abs();
+            let gains = function.value(&next) <= most;
             length /= 2.;
             gains.then_some(next)
         });
