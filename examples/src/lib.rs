@@ -8,6 +8,7 @@
 
 mod bench;
 mod check_table;
+mod client;
 mod data;
 mod device;
 mod embed;
@@ -22,9 +23,11 @@ mod pretrain;
 mod progress;
 mod reconstruct;
 mod schedule;
+mod serve;
 
-pub use bench::{BenchArgs, Job, bench};
+pub use bench::{BenchArgs, Job, bench, process};
 pub use check_table::{CheckTableArgs, check_table};
+pub use client::{Answer, Client};
 pub use data::{DataArgs, OpenData, Split3};
 pub use device::DeviceArgs;
 pub use embed::{EmbedArgs, Embedded, PictureArgs, embed};
@@ -39,3 +42,4 @@ pub use pretrain::{PretrainArgs, pretrain};
 pub use progress::Progress;
 pub use reconstruct::{ReconstructArgs, reconstruct};
 pub use schedule::ScheduleArgs;
+pub use serve::{ServeArgs, ServeLimits, serve, serve_on};

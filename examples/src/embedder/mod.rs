@@ -135,6 +135,6 @@ impl Embedder {
 ///
 /// # Errors
 /// When the values cannot be read back from the device.
-pub fn rows(tensor: &Tensor) -> Result<Vec<Vec<f32>>> {
+pub(crate) fn rows(tensor: &Tensor) -> Result<Vec<Vec<f32>>> {
     Ok(tensor.to_dtype(DType::F32)?.to_vec2()?)
 }

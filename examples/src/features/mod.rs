@@ -1,8 +1,8 @@
 //! Feature files: numbers, a table of what each row is, and where both come from.
 //!
-//! `x.safetensors` or `x.npy` holds `[rows, dim]` numbers of 32 bits, `x.csv` one line per row
-//! (id, group, labels), `x.json` the rest. The last is written last: where it is, the others are
-//! whole.
+//! `x.npy` (or `.safetensors`) holds `[rows, dim]` numbers of 32 bits, `x.npy.csv` one line per row
+//! (id, group, labels), `x.npy.json` the rest. The last is written last: where it is, the others
+//! are whole.
 
 mod read;
 mod write;
@@ -122,5 +122,10 @@ impl Format {
 
 /// The table and the origin beside a feature file.
 fn beside(path: &Path) -> (PathBuf, PathBuf) {
-    (path.with_extension("csv"), path.with_extension("json"))
+    let with = |end: &str| {
+        let mut name = path.as_os_str().to_os_string();
+        name.push(end);
+        PathBuf::from(name)
+    };
+    (with(".csv"), with(".json"))
 }
