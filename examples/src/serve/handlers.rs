@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use vit_datasets::Task;
-use vit_transforms::{DecodeLimits, decode_bytes};
+use vit_transforms::{DecodeLimits, Image, decode_bytes};
 
 use super::inference::{Ask, Job, ModelQueue};
 use super::instruments::Instruments;
@@ -26,6 +26,10 @@ use crate::embedder::{Embedder, Features};
 
 /// Seconds after which a refused client may ask again.
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
+
+/// Longer sides than so many times the shorter one are refused: resizing by the shorter side makes
+/// a small body into a huge picture.
+const MOST_ASPECT: usize = 50;
 
 /// What all requests share.
 pub(super) struct App {
@@ -89,9 +93,27 @@ impl Refusal {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "the queue is full")
     }
 
+    /// A picture that cannot be used.
+    fn picture(error: vit_transforms::Error) -> Self {
+        let status = match error {
+            vit_transforms::Error::Limit { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            _ => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        Self::new(status, error.to_string())
+    }
+
     fn internal(reason: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, reason)
     }
+}
+
+fn check_aspect(image: &Image) -> Result<(), Refusal> {
+    let (width, height) = (image.width(), image.height());
+    if width.max(height) / width.min(height).max(1) <= MOST_ASPECT {
+        return Ok(());
+    }
+    let reason = format!("{width} x {height}: one side is over {MOST_ASPECT} times the other");
+    Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, reason))
 }
 
 impl IntoResponse for Refusal {
@@ -157,21 +179,14 @@ impl App {
         let work = move || {
             let _turn = turn;
             let limits = DecodeLimits { max_pixels, ..DecodeLimits::default() };
-            embedder.prepare(decode_bytes("the picture", &bytes, &limits)?)
+            let image = decode_bytes("the picture", &bytes, &limits).map_err(Refusal::picture)?;
+            check_aspect(&image)?;
+            embedder.prepare(image).map_err(Refusal::picture)
         };
-        match tokio::task::spawn_blocking(work).await {
-            Ok(Ok(values)) => Ok(values),
-            Ok(Err(error @ vit_transforms::Error::Limit { .. })) => {
-                Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()))
-            }
-            Ok(Err(error)) => {
-                Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))
-            }
-            Err(_) => Err(Refusal::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "preparing the picture failed unexpectedly",
-            )),
-        }
+        let unexpected = "preparing the picture failed unexpectedly";
+        tokio::task::spawn_blocking(work)
+            .await
+            .unwrap_or_else(|_| Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, unexpected)))
     }
 
     async fn ask(
