@@ -6,7 +6,7 @@
 
 mod flops;
 mod job;
-mod process;
+pub mod process;
 mod roofline;
 mod series;
 

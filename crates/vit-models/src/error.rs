@@ -61,6 +61,15 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A model could not be had from the hub.
+    #[cfg(feature = "hub")]
+    #[error("{address}: {fault}")]
+    Hub {
+        /// What was asked for, or the hub's own address.
+        address: String,
+        /// What is wrong.
+        fault: crate::HubFault,
+    },
     /// An operator of candle failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

@@ -5,6 +5,8 @@ mod block;
 mod config;
 mod context;
 mod error;
+#[cfg(feature = "hub")]
+mod hub;
 mod layers;
 mod params;
 #[cfg(feature = "transforms")]
@@ -24,6 +26,8 @@ pub use candle_nn;
 pub use config::{InitScheme, Mlp, Pooling, PositionTable, VitConfig};
 pub use context::Context;
 pub use error::{Error, Result};
+#[cfg(feature = "hub")]
+pub use hub::{Hub, HubAddress, HubFault, HubFile, HubModel, HubOptions, HubProgress};
 pub use layers::{Adapter, LayerNorm, Linear};
 pub use params::{Param, ParamInit, ParamSpec, ParamStore};
 pub use position::{PositionFilter, resize_position_table, sin_cos_table};

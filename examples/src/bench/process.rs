@@ -1,7 +1,7 @@
-//! What the kernel knows of this process. On systems without `/proc` nothing is known.
+//! What the kernel knows of processes. On systems without `/proc` nothing is known.
 
-fn status(field: &str) -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+fn status(process: &str, field: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     kibibytes(&text, field)
 }
 
@@ -13,12 +13,19 @@ fn kibibytes(status: &str, field: &str) -> Option<u64> {
 
 /// The most memory that was ever resident (`VmHWM`).
 pub(crate) fn peak_bytes() -> Option<u64> {
-    status("VmHWM")
+    status("self", "VmHWM")
 }
 
 /// Memory that is resident now (`VmRSS`).
-pub(crate) fn resident_bytes() -> Option<u64> {
-    status("VmRSS")
+#[must_use]
+pub fn resident_bytes() -> Option<u64> {
+    status("self", "VmRSS")
+}
+
+/// Memory of another process that is resident now.
+#[must_use]
+pub fn resident_bytes_of(process: u32) -> Option<u64> {
+    status(&process.to_string(), "VmRSS")
 }
 
 /// Minor page faults so far, of all threads.

@@ -1,0 +1,80 @@
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+
+/// Where models of `hf://` addresses come from.
+#[derive(Debug, Clone, Default, Args)]
+pub struct HubArgs {
+    /// Folder of the hub's cache (default: HF_HOME/hub, else ~/.cache/huggingface/hub).
+    #[arg(long)]
+    pub hub_cache: Option<PathBuf>,
+    /// Address of the hub (default: HF_ENDPOINT, else https://huggingface.co).
+    #[arg(long)]
+    pub hub_endpoint: Option<String>,
+    /// Take models from the cache only (also HF_HUB_OFFLINE=1). The token comes from HF_TOKEN.
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// A model's file on this machine.
+pub(super) struct Located {
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+    pub(super) sha256: String,
+}
+
+#[cfg(feature = "hub")]
+impl HubArgs {
+    fn options(&self) -> Result<vit_models::HubOptions> {
+        use anyhow::Context as _;
+        let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+        let home = || {
+            let home = variable("HF_HOME").map(PathBuf::from);
+            let user = || Some(PathBuf::from(variable("HOME")?).join(".cache/huggingface"));
+            home.or_else(user).map(|home| home.join("hub"))
+        };
+        let cache = self.hub_cache.clone().or_else(home);
+        let cache = cache.context("give --hub-cache: neither HF_HOME nor HOME is set")?;
+        let mut options = vit_models::HubOptions::new(cache);
+        if let Some(endpoint) = self.hub_endpoint.clone().or_else(|| variable("HF_ENDPOINT")) {
+            options.endpoint = endpoint.trim_end_matches('/').to_string();
+        }
+        options.token = variable("HF_TOKEN");
+        let on = |value: String| !matches!(value.to_lowercase().as_str(), "0" | "false" | "no");
+        options.offline = self.offline || variable("HF_HUB_OFFLINE").is_some_and(on);
+        Ok(options)
+    }
+
+    pub(super) fn locate(&self, address: &str) -> Result<Located> {
+        use anyhow::bail;
+        let hub = vit_models::Hub::new(self.options()?)?;
+        let bar = indicatif::ProgressBar::no_length();
+        if let Ok(style) = indicatif::ProgressStyle::with_template("{msg} {bytes}/{total_bytes}") {
+            bar.set_style(style);
+        }
+        let model = hub.fetch(&address.parse()?, &mut |progress| {
+            bar.set_length(progress.total);
+            bar.set_position(progress.done);
+            bar.set_message(progress.file.to_string());
+        });
+        bar.finish_and_clear();
+        let model = model?;
+        for file in model.weights.iter().chain(&model.config).chain(&model.index) {
+            let whence = if file.cached { "cached" } else { "fetched" };
+            println!("{} ({} bytes, {whence}) sha256 {}", file.name, file.bytes, file.sha256);
+        }
+        let name = format!("{}@{}", model.address, model.commit);
+        match model.weights.as_slice() {
+            [file] => Ok(Located { name, path: file.path.clone(), sha256: file.sha256.clone() }),
+            files => bail!("{address} has {} parts, which are not read here yet", files.len()),
+        }
+    }
+}
+
+#[cfg(not(feature = "hub"))]
+impl HubArgs {
+    pub(super) fn locate(&self, address: &str) -> Result<Located> {
+        anyhow::bail!("{address}: build with --features hub")
+    }
+}
