@@ -1,7 +1,12 @@
 #![doc = include_str!("../README.md")]
 
+use std::collections::BTreeMap;
+
+mod card;
 mod describe;
+mod endoscopy;
 mod error;
+mod files;
 mod folder;
 mod loader;
 mod medmnist;
@@ -13,8 +18,14 @@ mod split;
 mod subset;
 mod table;
 
-pub use describe::{ClassCount, Description, describe};
+pub use card::{Card, Expected, MedMnistInfo, MedMnistTask};
+pub use describe::{ClassCount, Description, Difference, describe};
+pub use endoscopy::{
+    GastroVision, GastroVisionClasses, HyperKvasir, HyperKvasirClasses, HyperKvasirPart,
+    HyperKvasirUnlabelled, SslEndoscopyCsv,
+};
 pub use error::{Error, Result};
+pub use files::{FileDataset, FileOptions, FindingBox, OnMissing, attribute};
 pub use folder::{GroupRule, ImageFolder, ImageFolderOptions};
 pub use loader::{Batch, EpochIter, Loader, LoaderConfig};
 pub use medmnist::{MedMnist, Split};
@@ -51,4 +62,43 @@ pub trait Dataset: Send + Sync {
     /// # Errors
     /// [`Error::Index`] when `index >= len()`, or what went wrong reading the file, with its name.
     fn get(&self, index: usize) -> Result<Sample>;
+
+    /// Names of what is known of the samples beside their labels, as sex, age or view: what
+    /// subgroups are made of. [`attribute`] has the names that mean the same everywhere.
+    fn attribute_names(&self) -> &[String] {
+        &[]
+    }
+
+    /// One attribute of one sample; `None` where it is not known or there is no such attribute.
+    ///
+    /// # Errors
+    /// [`Error::Index`] when `index >= len()`.
+    fn attribute(&self, index: usize, name: &str) -> Result<Option<String>> {
+        let _ = name;
+        if index < self.len() { Ok(None) } else { Err(Error::Index { index, len: self.len() }) }
+    }
+
+    /// All known attributes of one sample, by name.
+    ///
+    /// # Errors
+    /// As [`Dataset::attribute`].
+    fn attributes(&self, index: usize) -> Result<BTreeMap<String, String>> {
+        let mut known = BTreeMap::new();
+        for name in self.attribute_names() {
+            if let Some(value) = self.attribute(index, name)? {
+                known.insert(name.clone(), value);
+            }
+        }
+        Ok(known)
+    }
+
+    /// Labels, licence, citation and expected counts, for a known data set.
+    fn card(&self) -> Option<&'static Card> {
+        None
+    }
+
+    /// Which part of the [`Card`] this is, such as `train`; empty if none of them.
+    fn part(&self) -> &str {
+        ""
+    }
 }
