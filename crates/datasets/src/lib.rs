@@ -13,10 +13,12 @@ mod medmnist;
 mod memory;
 mod npz;
 mod phantom;
+mod policy;
 mod sample;
 mod split;
 mod subset;
 mod table;
+mod xray;
 
 pub use card::{Card, Expected, MedMnistInfo, MedMnistTask};
 pub use describe::{ClassCount, Description, Difference, describe};
@@ -31,10 +33,17 @@ pub use loader::{Batch, EpochIter, Loader, LoaderConfig};
 pub use medmnist::{MedMnist, Split};
 pub use memory::InMemory;
 pub use phantom::{Phantom, PhantomConfig, PhantomFinding, PhantomKind, PhantomTask};
+pub use policy::{
+    Annotation, BlankRule, FindingRule, Harmonized, LabelPolicy, UncertainRule, Vocabulary,
+};
 pub use sample::{Record, Sample, Target, Task};
 pub use split::{check_group_disjoint, check_parts_disjoint, split_by_group};
 pub use subset::Subset;
 pub use table::{CsvFilter, CsvLabels, CsvOptions, CsvTable};
+pub use xray::{
+    CheXpert, ChestXray14, ChestXray14Part, Covidx, CovidxVersion, ListPart, MimicCxr, MimicLabels,
+    OnBadLabel, RsnaPneumonia, RsnaTask, XrayList, XrayListKind,
+};
 
 /// A collection of pictures with labels.
 ///

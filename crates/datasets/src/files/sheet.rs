@@ -32,20 +32,23 @@ impl Sheet {
     /// Reads a table, packed with gzip or not. A byte order mark and `\r` are dropped; blanks
     /// around cells too.
     pub(crate) fn read(path: &Path, delimiter: u8) -> Result<Self> {
+        Self::parse(path, open_text(path)?, delimiter)
+    }
+
+    /// Reads a table from its text; `path` is only used in errors.
+    pub(crate) fn parse(path: &Path, text: impl Read, delimiter: u8) -> Result<Self> {
         let fail = |error| csv_error(path, error);
-        let mut reader = csv::ReaderBuilder::new()
-            .delimiter(delimiter)
-            .trim(csv::Trim::All)
-            .from_reader(open_text(path)?);
+        let mut reader =
+            csv::ReaderBuilder::new().delimiter(delimiter).trim(csv::Trim::All).from_reader(text);
         let header = reader.byte_headers().map_err(fail)?.clone();
-        let header = text(path, &ByteRecord::new(), header)?;
+        let header = utf8(path, &ByteRecord::new(), header)?;
         let header: Vec<String> = header.iter().map(str::to_owned).collect();
         let sheet = Self { path: path.into(), header, rows: Vec::new() };
         sheet.check_header()?;
         let names: ByteRecord = sheet.header.iter().collect();
         let rows = reader
             .byte_records()
-            .map(|record| text(path, &names, record.map_err(fail)?))
+            .map(|record| utf8(path, &names, record.map_err(fail)?))
             .collect::<Result<_>>()?;
         Ok(Self { rows, ..sheet })
     }
@@ -172,7 +175,7 @@ impl Read for Bounded {
     }
 }
 
-fn text(path: &Path, header: &ByteRecord, record: ByteRecord) -> Result<StringRecord> {
+fn utf8(path: &Path, header: &ByteRecord, record: ByteRecord) -> Result<StringRecord> {
     let line = record.position().map_or(1, csv::Position::line);
     StringRecord::from_byte_record(record).map_err(|error| {
         let position = error.utf8_error().field();
