@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 
 mod card;
+mod concat;
 mod describe;
 mod endoscopy;
 mod error;
 mod files;
 mod folder;
+mod fraction;
 mod loader;
 mod medmnist;
 mod memory;
+mod natural;
 mod npz;
 mod phantom;
 mod policy;
@@ -18,9 +21,11 @@ mod sample;
 mod split;
 mod subset;
 mod table;
+mod tar_shards;
 mod xray;
 
 pub use card::{Card, Expected, MedMnistInfo, MedMnistTask};
+pub use concat::Concat;
 pub use describe::{ClassCount, Description, Difference, describe};
 pub use endoscopy::{
     GastroVision, GastroVisionClasses, HyperKvasir, HyperKvasirClasses, HyperKvasirPart,
@@ -29,9 +34,13 @@ pub use endoscopy::{
 pub use error::{Error, Result};
 pub use files::{FileDataset, FileOptions, FindingBox, OnMissing, attribute};
 pub use folder::{GroupRule, ImageFolder, ImageFolderOptions};
+pub use fraction::{all_but_fold, folds_by_group, fraction};
 pub use loader::{Batch, EpochIter, Loader, LoaderConfig};
 pub use medmnist::{MedMnist, Split};
 pub use memory::InMemory;
+pub use natural::{
+    INaturalist, INaturalistYear, ImageNet, ImageNetVariant, PathList, PathListKind,
+};
 pub use phantom::{Phantom, PhantomConfig, PhantomFinding, PhantomKind, PhantomTask};
 pub use policy::{
     Annotation, BlankRule, FindingRule, Harmonized, LabelPolicy, UncertainRule, Vocabulary,
@@ -40,6 +49,7 @@ pub use sample::{Record, Sample, Target, Task};
 pub use split::{check_group_disjoint, check_parts_disjoint, split_by_group};
 pub use subset::Subset;
 pub use table::{CsvFilter, CsvLabels, CsvOptions, CsvTable};
+pub use tar_shards::{TarLabels, TarOptions, TarShards};
 pub use xray::{
     CheXpert, ChestXray14, ChestXray14Part, Covidx, CovidxVersion, ListPart, MimicCxr, MimicLabels,
     OnBadLabel, RsnaPneumonia, RsnaTask, XrayList, XrayListKind,

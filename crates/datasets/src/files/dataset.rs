@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use vit_transforms::{DecodeOptions, decode_file_with};
 
 use super::root::check_inside;
 use super::{AttributeStore, OnMissing};
-use crate::{Card, Dataset, Error, Record, Result, Sample, Task};
+use crate::{Card, Dataset, Error, Record, Result, Sample, Target, Task};
 
 /// A rectangle that a reader drew around a finding, in pixels of the original picture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,6 +50,18 @@ impl FileDataset {
     #[must_use]
     pub fn boxes(&self, index: usize) -> &[FindingBox] {
         self.boxes.get(&index).map_or(&[], Vec::as_slice)
+    }
+
+    /// The classes that occur, ascending: the columns of the scores to compare where a data set has
+    /// a part of the classes of its model (ImageNet-A and -R).
+    #[must_use]
+    pub fn present_classes(&self) -> Vec<usize> {
+        let class = |record: &Record| match record.target {
+            Target::Class(class) => Some(class),
+            _ => None,
+        };
+        let classes: BTreeSet<usize> = self.records.iter().filter_map(class).collect();
+        classes.into_iter().collect()
     }
 
     /// How many rows were left out because their file is absent ([`OnMissing::Skip`]).

@@ -2,6 +2,7 @@
 
 mod build;
 mod dataset;
+mod json;
 mod list;
 mod lookup;
 mod root;
@@ -10,8 +11,9 @@ mod store;
 
 pub(crate) use build::{Builder, Row};
 pub use dataset::{FileDataset, FindingBox};
+pub(crate) use json::read_json;
 pub(crate) use list::List;
-pub(crate) use lookup::{Lookup, first_file, scan};
+pub(crate) use lookup::{Lookup, first_file, is_picture, scan};
 pub(crate) use root::{Root, inside};
 pub(crate) use sheet::{Line, Sheet};
 pub(crate) use store::AttributeStore;
