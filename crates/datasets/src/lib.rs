@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 mod card;
 mod concat;
 mod describe;
+#[cfg(feature = "download")]
+mod download;
 mod endoscopy;
 mod error;
 mod files;
@@ -27,6 +29,8 @@ mod xray;
 pub use card::{Card, Expected, MedMnistInfo, MedMnistTask};
 pub use concat::Concat;
 pub use describe::{ClassCount, Description, Difference, describe};
+#[cfg(feature = "download")]
+pub use download::Download;
 pub use endoscopy::{
     GastroVision, GastroVisionClasses, HyperKvasir, HyperKvasirClasses, HyperKvasirPart,
     HyperKvasirUnlabelled, SslEndoscopyCsv,

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -132,7 +132,7 @@ impl TarShards {
         let size = file.metadata().map_err(io)?.len();
         let mut archive = tar::Archive::new(BufReader::new(file));
         let mut parts = Parts::default();
-        let mut seen: HashMap<String, ()> = HashMap::new();
+        let mut seen = HashSet::new();
         for entry in archive.entries_with_seek().map_err(|error| fail(error.to_string()))? {
             let mut entry = entry.map_err(|error| fail(error.to_string()))?;
             if !entry.header().entry_type().is_file() {
@@ -149,7 +149,7 @@ impl TarShards {
             let Some((key, extension)) = split_key(&name) else { continue };
             if key != parts.key {
                 self.take(std::mem::take(&mut parts), path, options)?;
-                if seen.insert(key.to_owned(), ()).is_some() {
+                if !seen.insert(key.to_owned()) {
                     return Err(fail(format!("sample '{key}' is in two places")));
                 }
                 parts.key = key.to_owned();

@@ -154,7 +154,7 @@ fn truncated_and_flipped_archives() {
         }
     }
     assert!(refused > 20, "{refused}");
-    for position in 0..whole.len() {
+    for position in (0..whole.len()).step_by(11) {
         let mut bytes = whole.clone();
         bytes[position] ^= 0x41;
         std::fs::write(&path, &bytes).unwrap();

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use serde::Serialize;
 
 use super::{Card, Expected};
@@ -32,7 +34,7 @@ pub struct MedMnistInfo {
 }
 
 /// Sides of the pictures, in the order of [`MedMnistInfo::md5`].
-pub(crate) const SIZES: [u32; 4] = [28, 64, 128, 224];
+const SIZES: [u32; 4] = [28, 64, 128, 224];
 
 impl MedMnistInfo {
     /// All twelve 2-D data sets, in the order of `medmnist/info.py`.
@@ -45,6 +47,24 @@ impl MedMnistInfo {
     #[must_use]
     pub fn find(name: &str) -> Option<&'static Self> {
         TABLE.iter().find(|info| info.key.eq_ignore_ascii_case(name))
+    }
+
+    /// Where the authors keep that file.
+    #[must_use]
+    pub fn url(&self, size: u32) -> Option<String> {
+        let (file, _) = self.file(size)?;
+        Some(format!("https://zenodo.org/records/10519652/files/{file}?download=1"))
+    }
+
+    /// The data set and size of a file by its name, as `pathmnist_224.npz`.
+    #[must_use]
+    pub fn of_file(path: &Path) -> Option<(&'static Self, u32)> {
+        let stem = path.file_stem()?.to_str()?.to_ascii_lowercase();
+        let (key, size) = match stem.split_once('_') {
+            Some((key, size)) => (key, size.parse().ok()?),
+            None => (stem.as_str(), 28),
+        };
+        Self::find(key).filter(|_| SIZES.contains(&size)).map(|info| (info, size))
     }
 
     /// File name and MD5 of the pictures of 28, 64, 128 or 224 pixels.

@@ -6,7 +6,6 @@ mod natural;
 mod xray;
 
 pub(crate) use endoscopy::{GASTROVISION, HYPERKVASIR_16, HYPERKVASIR_23, HYPERKVASIR_UNLABELLED};
-pub(crate) use medmnist::SIZES;
 pub use medmnist::{MedMnistInfo, MedMnistTask};
 pub(crate) use natural::{
     IMAGENET, INATURALIST_17, INATURALIST_18, INATURALIST_19, PLACES205, PLACES365,

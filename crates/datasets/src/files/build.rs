@@ -74,15 +74,6 @@ impl Builder {
         &self.root
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.records.len()
-    }
-
-    /// Rows of another table come next.
-    pub(crate) fn continue_with(&mut self, table: &Path) {
-        self.table = table.into();
-    }
-
     fn row_error(&self, line: u64, reason: String) -> Error {
         Error::Row { path: self.table.clone(), line, reason }
     }
