@@ -201,6 +201,12 @@ fn refusals() {
     assert!(error.to_string().contains("more than the limit of 150000 bytes"), "{error}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 
+    // A server that does not speak TLS.
+    let tls = address.replace("http:", "https:");
+    let error = download(&tls, "/file", folder.path()).run(&mut |_, _| {}).unwrap_err();
+    assert!(matches!(error, Error::Download { .. }), "{error}");
+    std::fs::remove_file(folder.path().join("file.npz.part")).unwrap();
+
     // Nobody listens.
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let nobody = download(&format!("http://{free}"), "/file", folder.path());

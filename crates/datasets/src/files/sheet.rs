@@ -201,3 +201,19 @@ fn csv_error(path: &Path, error: csv::Error) -> Error {
         _ => Error::Row { path, line, reason },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_that_unpacks_to_too_much_is_refused() {
+        let text = |left| {
+            let mut text = String::new();
+            let reader = Box::new(&b"0123456789"[..]);
+            Bounded { reader, left }.read_to_string(&mut text).map(|_| text)
+        };
+        assert_eq!(text(10).unwrap(), "0123456789");
+        assert!(text(9).unwrap_err().to_string().contains("bytes of text"));
+    }
+}
