@@ -20,6 +20,7 @@ mod npz;
 mod phantom;
 mod policy;
 mod sample;
+mod source;
 mod split;
 mod subset;
 mod table;
@@ -50,6 +51,7 @@ pub use policy::{
     Annotation, BlankRule, FindingRule, Harmonized, LabelPolicy, UncertainRule, Vocabulary,
 };
 pub use sample::{Record, Sample, Target, Task};
+pub use source::DataSource;
 pub use split::{check_group_disjoint, check_parts_disjoint, split_by_group};
 pub use subset::Subset;
 pub use table::{CsvFilter, CsvLabels, CsvOptions, CsvTable};

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use vit_transforms::{DecodeLimits, DecodeOptions};
 
 use crate::files::{Builder, Line, Row, Sheet};
@@ -9,7 +10,8 @@ use crate::{
 };
 
 /// Where the labels of a [`CsvTable`] stand.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CsvLabels {
     /// No labels.
@@ -20,8 +22,10 @@ pub enum CsvLabels {
         /// The column.
         column: String,
         /// The classes in the order of their numbers; without them, those found, sorted.
+        #[serde(default)]
         classes: Option<Vec<String>>,
         /// Leaves out rows without a class instead of failing.
+        #[serde(default)]
         skip_missing: bool,
     },
     /// One column per finding with a number from 0 (absent) to 1 (present); empty is unknown.
@@ -32,7 +36,7 @@ pub enum CsvLabels {
 }
 
 /// Keeps only the rows with this value in this column.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CsvFilter {
     /// The column.
     pub column: String,
@@ -41,28 +45,40 @@ pub struct CsvFilter {
 }
 
 /// How to read a [`CsvTable`].
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CsvOptions {
     /// Folder that the file names are relative to. No row can name a file outside it.
     pub root: PathBuf,
     /// Column with the file names.
     pub file_column: String,
     /// What to append to each file name, such as `.png`.
+    #[serde(default)]
     pub file_suffix: String,
     /// Where the labels are.
+    #[serde(default)]
     pub labels: CsvLabels,
     /// Column with the patient; without it every row is its own group.
+    #[serde(default)]
     pub group_column: Option<String>,
     /// Rows to keep.
+    #[serde(default)]
     pub filter: Option<CsvFilter>,
     /// Columns that become attributes ([`Dataset::attribute`]) under their own names.
+    #[serde(default)]
     pub attribute_columns: Vec<String>,
     /// The character between two cells.
+    #[serde(default = "comma")]
     pub delimiter: u8,
     /// What to do about files that are not there.
+    #[serde(default)]
     pub missing: OnMissing,
-    /// How large a picture may be.
+    /// How large a picture may be. Not part of the serialised form.
+    #[serde(skip)]
     pub limits: DecodeLimits,
+}
+
+fn comma() -> u8 {
+    b','
 }
 
 impl CsvOptions {

@@ -3,6 +3,7 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use vit_transforms::{DecodeOptions, decode_bytes_with};
 
 use crate::files::{AttributeStore, is_picture};
@@ -14,7 +15,8 @@ const MAX_SIDE_FILE: u64 = 1 << 20;
 const MAX_CLASSES: usize = 1_000_000;
 
 /// Where the labels of [`TarShards`] are.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TarLabels {
     /// No labels.
@@ -23,6 +25,7 @@ pub enum TarLabels {
     /// A class number in the file `<key>.cls`.
     Class {
         /// Names of the classes; without them they are called by their numbers.
+        #[serde(default)]
         classes: Option<Vec<String>>,
     },
     /// A list of numbers from 0 to 1, or null, in a field of `<key>.json`.
@@ -35,7 +38,8 @@ pub enum TarLabels {
 }
 
 /// How to read [`TarShards`].
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct TarOptions {
     /// Where the labels are.
     pub labels: TarLabels,
@@ -43,7 +47,8 @@ pub struct TarOptions {
     pub group_field: Option<String>,
     /// Fields of `<key>.json` that become attributes.
     pub attribute_fields: Vec<String>,
-    /// Limits of the decoder, and its rule for DICOM.
+    /// Limits of the decoder, and its rule for DICOM. Not part of the serialised form.
+    #[serde(skip)]
     pub decode: DecodeOptions,
 }
 

@@ -186,3 +186,22 @@ fn a_vocabulary_from_a_file_and_what_it_refuses() {
         assert!(Vocabulary::read(&path).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn policies_in_json() {
+    let policy: LabelPolicy = serde_json::from_str("\"med_peft\"").unwrap();
+    assert_eq!(policy, LabelPolicy::preset("med_peft").unwrap());
+    let text = r#"{"name": "mine", "findings": [
+        {"finding": "Edema", "uncertain": {"soft": {"low": 0.55, "high": 0.85}}},
+        {"finding": "Fracture", "uncertain": "own_class", "blank": "missing"}]}"#;
+    let policy: LabelPolicy = serde_json::from_str(text).unwrap();
+    assert_eq!(policy.labels(), ["Edema", "Fracture", "Fracture uncertain"]);
+    assert_eq!(
+        policy.to_string(),
+        "mine: Edema uncertain=0.55..0.85 blank=0, Fracture uncertain=own label blank=unknown"
+    );
+    let error = serde_json::from_str::<LabelPolicy>("\"mine\"").unwrap_err();
+    assert!(error.to_string().contains("'mine' is none of medical_mae, med_peft"), "{error}");
+    let error = serde_json::from_str::<LabelPolicy>(&text.replace("0.85", "0.25")).unwrap_err();
+    assert!(error.to_string().contains("from 0.55 to 0.25"), "{error}");
+}

@@ -89,7 +89,8 @@ pub struct FindingRule {
 
 /// Which findings become labels, in which order, and what becomes of doubt and silence.
 ///
-/// A policy is data: it is printed, compared and stored with the model.
+/// A policy is data: it is printed, compared and stored with the model. In JSON, the name of a
+/// preset may stand for it.
 ///
 /// # Examples
 /// ```
@@ -103,6 +104,7 @@ pub struct FindingRule {
 /// # Ok::<(), vit_datasets::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Form")]
 pub struct LabelPolicy {
     /// A name for reports.
     pub name: String,
@@ -110,11 +112,42 @@ pub struct LabelPolicy {
     pub findings: Vec<FindingRule>,
     /// Whether a study with `No Finding` has every finding absent, whatever else is blank or in
     /// doubt (as `medical_mae` and torchxrayvision read MIMIC-CXR).
-    #[serde(default)]
     pub no_finding_means_absent: bool,
     /// Seed of the soft labels.
-    #[serde(default)]
     pub seed: u64,
+}
+
+/// How a policy may stand in a file.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Form {
+    Preset(String),
+    Whole {
+        name: String,
+        findings: Vec<FindingRule>,
+        #[serde(default)]
+        no_finding_means_absent: bool,
+        #[serde(default)]
+        seed: u64,
+    },
+}
+
+impl TryFrom<Form> for LabelPolicy {
+    type Error = Error;
+
+    fn try_from(form: Form) -> Result<Self> {
+        let policy = match form {
+            Form::Preset(name) => Self::preset(&name).ok_or_else(|| {
+                let reason = format!("'{name}' is none of {}", Self::PRESETS.join(", "));
+                Error::Config { option: "LabelPolicy", reason }
+            })?,
+            Form::Whole { name, findings, no_finding_means_absent, seed } => {
+                Self { name, findings, no_finding_means_absent, seed }
+            }
+        };
+        policy.check()?;
+        Ok(policy)
+    }
 }
 
 impl LabelPolicy {
