@@ -17,6 +17,8 @@ mod medmnist;
 mod memory;
 mod natural;
 mod npz;
+#[cfg(feature = "parquet")]
+mod parquet_files;
 mod phantom;
 mod policy;
 mod sample;
@@ -46,6 +48,8 @@ pub use memory::InMemory;
 pub use natural::{
     INaturalist, INaturalistYear, ImageNet, ImageNetVariant, PathList, PathListKind,
 };
+#[cfg(feature = "parquet")]
+pub use parquet_files::ParquetImages;
 pub use phantom::{Phantom, PhantomConfig, PhantomFinding, PhantomKind, PhantomTask};
 pub use policy::{
     Annotation, BlankRule, FindingRule, Harmonized, LabelPolicy, UncertainRule, Vocabulary,

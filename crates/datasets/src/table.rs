@@ -115,18 +115,26 @@ impl CsvTable {
     /// an earlier row has; [`Error::Outside`]; [`Error::UnknownClass`] and [`Error::Label`] for
     /// labels that do not exist; [`Error::MissingFiles`]; and [`Error::Empty`] when no row is left.
     pub fn open(csv: &Path, options: &CsvOptions) -> Result<Self> {
-        let sheet = read(csv, options.delimiter)?;
-        let columns = Columns::find(&sheet, options)?;
-        let lines = columns.used(&sheet, options)?;
+        Self::from_sheet(&read(csv, options.delimiter)?, options)
+    }
+
+    pub(crate) fn from_sheet(sheet: &Sheet, options: &CsvOptions) -> Result<Self> {
+        let columns = Columns::find(sheet, options)?;
+        let lines = columns.used(sheet, options)?;
         let task = columns.task(&lines, &options.labels);
         let decode = DecodeOptions { limits: options.limits, ..DecodeOptions::default() };
         let files = FileOptions { missing: options.missing, decode };
         let attributes: Vec<&str> = options.attribute_columns.iter().map(String::as_str).collect();
-        let mut builder = Builder::new(csv, &options.root, files, &attributes)?;
+        let mut builder = Builder::new(&sheet.path, &options.root, files, &attributes)?;
         for line in lines {
             builder.add(columns.row(line, &task, options)?)?;
         }
         Ok(Self(builder.finish(task)?))
+    }
+
+    #[cfg(feature = "parquet")]
+    pub(crate) fn into_files(self) -> FileDataset {
+        self.0
     }
 
     /// The file of a sample.
@@ -141,7 +149,7 @@ crate::files::delegate!(CsvTable);
 #[cfg(feature = "parquet")]
 fn read(path: &Path, delimiter: u8) -> Result<Sheet> {
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet")) {
-        return crate::parquet::read_sheet(path);
+        return crate::parquet_files::read_sheet(path);
     }
     Sheet::read(path, delimiter)
 }

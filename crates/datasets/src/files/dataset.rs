@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use vit_transforms::{DecodeOptions, decode_file_with};
 
+#[cfg(feature = "parquet")]
+use super::FileOptions;
 use super::root::check_inside;
 use super::{AttributeStore, OnMissing};
 use crate::{Card, Dataset, Error, Record, Result, Sample, Target, Task};
@@ -62,6 +64,11 @@ impl FileDataset {
         };
         let classes: BTreeSet<usize> = self.records.iter().filter_map(class).collect();
         classes.into_iter().collect()
+    }
+
+    #[cfg(feature = "parquet")]
+    pub(crate) fn options(&self) -> FileOptions {
+        FileOptions { missing: self.missing, decode: self.decode }
     }
 
     /// How many rows were left out because their file is absent ([`OnMissing::Skip`]).
