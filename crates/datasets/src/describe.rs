@@ -1,17 +1,21 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use crate::{Dataset, Result, Target};
+use crate::{Dataset, Expected, Result, Target};
 
 /// What a data set holds, counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
+    /// Name of the data set from its [`crate::Card`], and its part; empty without a card.
+    pub name: String,
     /// Number of samples.
     pub len: usize,
     /// Number of groups (patients).
     pub groups: usize,
     /// One entry per class or finding, in their order; empty without labels.
     pub classes: Vec<ClassCount>,
+    /// What the card says of this part.
+    pub expected: Option<Expected>,
 }
 
 /// How often a class or finding occurs.
@@ -23,6 +27,19 @@ pub struct ClassCount {
     pub present: usize,
     /// Samples where it is unknown; always 0 for classes.
     pub unknown: usize,
+    /// How many the card says, if it does.
+    pub expected: Option<usize>,
+}
+
+/// A count that is not what the card says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// `samples`, `groups` or the label.
+    pub what: String,
+    /// What the card says.
+    pub expected: usize,
+    /// What is there.
+    pub found: usize,
 }
 
 /// Counts samples, groups and classes without reading pictures.
@@ -30,7 +47,13 @@ pub struct ClassCount {
 /// # Errors
 /// The error of the first record that cannot be read.
 pub fn describe(dataset: &dyn Dataset) -> Result<Description> {
-    let count = |name: &String| ClassCount { name: name.clone(), present: 0, unknown: 0 };
+    let expected = dataset.card().and_then(|card| card.expected(dataset.part())).copied();
+    let count = |name: &String| {
+        let labels = dataset.card().map_or(&[][..], |card| card.labels);
+        let position = labels.iter().position(|label| label == name);
+        let expected = position.and_then(|position| expected?.labels.get(position).copied());
+        ClassCount { name: name.clone(), present: 0, unknown: 0, expected }
+    };
     let mut classes: Vec<ClassCount> = dataset.task().names().iter().map(count).collect();
     let mut groups = HashSet::new();
     for index in 0..dataset.len() {
@@ -54,11 +77,37 @@ pub fn describe(dataset: &dyn Dataset) -> Result<Description> {
             }
         }
     }
-    Ok(Description { len: dataset.len(), groups: groups.len(), classes })
+    let name = match dataset.card() {
+        Some(card) if dataset.part().is_empty() => card.name.to_owned(),
+        Some(card) => format!("{}, {}", card.name, dataset.part()),
+        None => String::new(),
+    };
+    Ok(Description { name, len: dataset.len(), groups: groups.len(), classes, expected })
+}
+
+impl Description {
+    /// Where the counts are not those of the card; empty if all agree or nothing is known. Labels
+    /// are compared by name.
+    #[must_use]
+    pub fn differences(&self) -> Vec<Difference> {
+        let Some(expected) = &self.expected else { return Vec::new() };
+        let mut all = vec![("samples".to_owned(), expected.samples, self.len)];
+        all.extend(expected.groups.map(|groups| ("groups".to_owned(), groups, self.groups)));
+        all.extend(self.classes.iter().filter_map(|class| {
+            class.expected.map(|expected| (class.name.clone(), expected, class.present))
+        }));
+        all.into_iter()
+            .filter(|(_, expected, found)| expected != found)
+            .map(|(what, expected, found)| Difference { what, expected, found })
+            .collect()
+    }
 }
 
 impl fmt::Display for Description {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.name.is_empty() {
+            write!(f, "{}: ", self.name)?;
+        }
         write!(f, "{} samples, {} groups", self.len, self.groups)?;
         for (position, class) in self.classes.iter().enumerate() {
             f.write_str(if position == 0 { "; " } else { ", " })?;
@@ -67,6 +116,23 @@ impl fmt::Display for Description {
                 write!(f, " ({} unknown)", class.unknown)?;
             }
         }
+        if self.expected.is_none() {
+            return Ok(());
+        }
+        let differences = self.differences();
+        if differences.is_empty() {
+            return f.write_str("; as expected");
+        }
+        for (position, difference) in differences.iter().enumerate() {
+            f.write_str(if position == 0 { "; NOT as expected: " } else { ", " })?;
+            write!(f, "{difference}")?;
+        }
         Ok(())
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} instead of {}", self.what, self.found, self.expected)
     }
 }

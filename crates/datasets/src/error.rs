@@ -105,6 +105,68 @@ pub enum Error {
         /// The columns there are.
         available: Vec<String>,
     },
+    /// The header of a table cannot be used.
+    #[error("{path}: {reason}")]
+    Header {
+        /// The table.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A table holds bytes that are no text.
+    #[error("{path}, line {line}, column {column}: the text is not UTF-8")]
+    NotUtf8 {
+        /// The table.
+        path: PathBuf,
+        /// Line, counted from 1.
+        line: u64,
+        /// The column's name in quotes, or its number counted from 1.
+        column: String,
+    },
+    /// A symbolic link leads out of the data set's folder.
+    #[error("{path} leads out of {root} by a symbolic link")]
+    Outside {
+        /// The folder that nothing may leave.
+        root: PathBuf,
+        /// The file that does.
+        path: PathBuf,
+    },
+    /// A JSON file is not what it must be.
+    #[error("{path}: {reason}")]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with line and column where known.
+        reason: String,
+    },
+    /// Data sets that are put together do not mean the same.
+    #[error("cannot put '{second}' behind '{first}': {reason}")]
+    Mismatch {
+        /// The first of them.
+        first: String,
+        /// The one that does not fit.
+        second: String,
+        /// In what they differ.
+        reason: String,
+    },
+    /// A download failed.
+    #[error("cannot download {url}: {reason}")]
+    Download {
+        /// The address.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// A file is whole but not the one expected.
+    #[error("{path} has MD5 {found}, but {expected} is expected")]
+    Checksum {
+        /// The file.
+        path: PathBuf,
+        /// The known sum, in hexadecimal digits.
+        expected: String,
+        /// The sum of the file.
+        found: String,
+    },
     /// Files that a table names are not there.
     #[error(
         "{path} names {count} file(s) that do not exist; the first, in line {line}, is {first}"

@@ -1,13 +1,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use vit_transforms::{DecodeLimits, decode_file};
 use walkdir::{DirEntry, WalkDir};
 
+use crate::files;
 use crate::{Dataset, Error, Record, Result, Sample, Split, Target, Task};
 
 /// Which pictures of a folder belong together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum GroupRule {
     /// Every file is its own group: right only if no patient has two pictures.
@@ -34,7 +37,8 @@ impl GroupRule {
 }
 
 /// How to read an [`ImageFolder`].
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ImageFolderOptions {
     /// Reads `root/<split>/<class>/**` instead of `root/<class>/**`. The validation split may also
     /// be called `valid` or `validation`.
@@ -46,11 +50,12 @@ pub struct ImageFolderOptions {
     pub unlabelled: bool,
     /// Which pictures belong to one patient.
     pub group: GroupRule,
-    /// How large a picture may be.
+    /// How large a picture may be. Not part of the serialised form.
+    #[serde(skip)]
     pub limits: DecodeLimits,
 }
 
-/// PNG and JPEG files sorted into one folder per class, or a flat folder without labels.
+/// Picture files sorted into one folder per class, or a flat folder without labels.
 ///
 /// Files with other extensions, names that begin with a dot and symbolic links are left out (a
 /// link could lead out of the root). Ids are paths below the root, so the same file name may occur
@@ -232,7 +237,7 @@ fn pictures(folder: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     if files.is_empty() {
-        return Err(Error::Empty { path: folder.into(), what: "PNG or JPEG files" });
+        return Err(Error::Empty { path: folder.into(), what: "pictures" });
     }
     Ok(files)
 }
@@ -247,8 +252,7 @@ fn hidden(entry: &DirEntry) -> bool {
 }
 
 fn is_picture(entry: &DirEntry) -> bool {
-    let extension = entry.path().extension().unwrap_or_default().to_ascii_lowercase();
-    entry.file_type().is_file() && (extension == "png" || extension == "jpg" || extension == "jpeg")
+    entry.file_type().is_file() && files::is_picture(&entry.file_name().to_string_lossy())
 }
 
 fn io_error(folder: &Path, error: walkdir::Error) -> Error {

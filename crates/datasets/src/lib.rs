@@ -1,29 +1,69 @@
 #![doc = include_str!("../README.md")]
 
+use std::collections::BTreeMap;
+
+mod card;
+mod concat;
 mod describe;
+#[cfg(feature = "download")]
+mod download;
+mod endoscopy;
 mod error;
+mod files;
 mod folder;
+mod fraction;
 mod loader;
 mod medmnist;
 mod memory;
+mod natural;
 mod npz;
+#[cfg(feature = "parquet")]
+mod parquet_files;
 mod phantom;
+mod policy;
 mod sample;
+mod source;
 mod split;
 mod subset;
 mod table;
+mod tar_shards;
+mod xray;
 
-pub use describe::{ClassCount, Description, describe};
+pub use card::{Card, Expected, MedMnistInfo, MedMnistTask};
+pub use concat::Concat;
+pub use describe::{ClassCount, Description, Difference, describe};
+#[cfg(feature = "download")]
+pub use download::Download;
+pub use endoscopy::{
+    GastroVision, GastroVisionClasses, HyperKvasir, HyperKvasirClasses, HyperKvasirPart,
+    HyperKvasirUnlabelled, SslEndoscopyCsv,
+};
 pub use error::{Error, Result};
+pub use files::{FileDataset, FileOptions, FindingBox, OnMissing, attribute};
 pub use folder::{GroupRule, ImageFolder, ImageFolderOptions};
+pub use fraction::{all_but_fold, folds_by_group, fraction};
 pub use loader::{Batch, EpochIter, Loader, LoaderConfig};
 pub use medmnist::{MedMnist, Split};
 pub use memory::InMemory;
+pub use natural::{
+    INaturalist, INaturalistYear, ImageNet, ImageNetVariant, PathList, PathListKind,
+};
+#[cfg(feature = "parquet")]
+pub use parquet_files::ParquetImages;
 pub use phantom::{Phantom, PhantomConfig, PhantomFinding, PhantomKind, PhantomTask};
+pub use policy::{
+    Annotation, BlankRule, FindingRule, Harmonized, LabelPolicy, UncertainRule, Vocabulary,
+};
 pub use sample::{Record, Sample, Target, Task};
+pub use source::DataSource;
 pub use split::{check_group_disjoint, check_parts_disjoint, split_by_group};
 pub use subset::Subset;
 pub use table::{CsvFilter, CsvLabels, CsvOptions, CsvTable};
+pub use tar_shards::{TarLabels, TarOptions, TarShards};
+pub use xray::{
+    CheXpert, ChestXray14, ChestXray14Part, Covidx, CovidxVersion, ListPart, MimicCxr, MimicLabels,
+    OnBadLabel, RsnaPneumonia, RsnaTask, XrayList, XrayListKind,
+};
 
 /// A collection of pictures with labels.
 ///
@@ -51,4 +91,43 @@ pub trait Dataset: Send + Sync {
     /// # Errors
     /// [`Error::Index`] when `index >= len()`, or what went wrong reading the file, with its name.
     fn get(&self, index: usize) -> Result<Sample>;
+
+    /// Names of what is known of the samples beside their labels, as sex, age or view: what
+    /// subgroups are made of. [`attribute`] has the names that mean the same everywhere.
+    fn attribute_names(&self) -> &[String] {
+        &[]
+    }
+
+    /// One attribute of one sample; `None` where it is not known or there is no such attribute.
+    ///
+    /// # Errors
+    /// [`Error::Index`] when `index >= len()`.
+    fn attribute(&self, index: usize, name: &str) -> Result<Option<String>> {
+        let _ = name;
+        if index < self.len() { Ok(None) } else { Err(Error::Index { index, len: self.len() }) }
+    }
+
+    /// All known attributes of one sample, by name.
+    ///
+    /// # Errors
+    /// As [`Dataset::attribute`].
+    fn attributes(&self, index: usize) -> Result<BTreeMap<String, String>> {
+        let mut known = BTreeMap::new();
+        for name in self.attribute_names() {
+            if let Some(value) = self.attribute(index, name)? {
+                known.insert(name.clone(), value);
+            }
+        }
+        Ok(known)
+    }
+
+    /// Labels, licence, citation and expected counts, for a known data set.
+    fn card(&self) -> Option<&'static Card> {
+        None
+    }
+
+    /// Which part of the [`Card`] this is, such as `train`; empty if none of them.
+    fn part(&self) -> &str {
+        ""
+    }
 }

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use vit_transforms::{Image, Pixels};
 
 use crate::npz::{Array, Npz};
-use crate::{Dataset, Error, Record, Result, Sample, Target, Task};
+use crate::{
+    Card, Dataset, Error, MedMnistInfo, MedMnistTask, Record, Result, Sample, Target, Task,
+};
 
 /// Classes beyond this number are taken for a damaged file (`MedMNIST` has 14 at most).
 const MAX_CLASSES: i64 = 10_000;
@@ -42,7 +44,9 @@ impl std::fmt::Display for Split {
     }
 }
 
-/// One split of a 2-D [MedMNIST](https://medmnist.com) data set (`name.npz` or `name_224.npz`).
+/// One split of a 2-D [MedMNIST](https://medmnist.com) data set, of version 2 or 2+ (`name.npz`, or
+/// `name_64.npz`, `name_128.npz` and `name_224.npz`). Files of those names have the labels of
+/// [`MedMnistInfo`]; in others the labels are numbers.
 ///
 /// The file has no patients, so every picture is its own group: splits and intervals by group
 /// treat the pictures as independent, which for some of these sets they are not.
@@ -50,6 +54,7 @@ impl std::fmt::Display for Split {
 /// All pictures of the split are held in memory (47 MB for 60 000 pictures of 28 × 28).
 #[derive(Debug, Clone)]
 pub struct MedMnist {
+    info: Option<&'static MedMnistInfo>,
     split: Split,
     task: Task,
     width: usize,
@@ -75,7 +80,9 @@ impl MedMnist {
             .into_iter()
             .map(|split| Labels::read(&mut npz, path, split))
             .collect::<Result<Vec<_>>>()?;
-        let task = task_of(path, &labels)?;
+        let known = MedMnistInfo::of_file(path);
+        let info = known.map(|(info, _)| info);
+        let task = task_of(path, &labels, info)?;
         let Some(own) = labels.into_iter().find(|labels| labels.split == split) else {
             return Err(Error::Empty { path: path.into(), what: "labels" });
         };
@@ -90,14 +97,28 @@ impl MedMnist {
         if count != own.count {
             return Err(fail(format!("{count} pictures but {} labels", own.count)));
         }
+        if let Some((info, size)) = known
+            && (height, width, channels) != (size as usize, size as usize, info.channels)
+        {
+            let channels = info.channels;
+            let reason =
+                format!("shape {shape:?}, but {} has {size} x {size} x {channels}", info.key);
+            return Err(fail(reason));
+        }
         let targets = own.targets();
-        Ok(Self { split, task, width, height, channels, pixels, targets })
+        Ok(Self { info, split, task, width, height, channels, pixels, targets })
     }
 
     /// The split that was opened.
     #[must_use]
     pub fn split(&self) -> Split {
         self.split
+    }
+
+    /// What is known of the data set; `None` for a file of another name.
+    #[must_use]
+    pub fn info(&self) -> Option<&'static MedMnistInfo> {
+        self.info
     }
 }
 
@@ -126,6 +147,14 @@ impl Dataset for MedMnist {
         let image = Image::new(self.width, self.height, self.channels, Pixels::U8(pixels.to_vec()))
             .map_err(|source| Error::Transform { id: record.id.clone(), source })?;
         Ok(Sample { record, image })
+    }
+
+    fn card(&self) -> Option<&'static Card> {
+        self.info.map(|info| &info.card)
+    }
+
+    fn part(&self) -> &str {
+        self.split.name()
     }
 }
 
@@ -190,7 +219,7 @@ impl Labels {
 }
 
 /// Checks the labels of all splits and names what they mean.
-fn task_of(path: &Path, labels: &[Labels]) -> Result<Task> {
+fn task_of(path: &Path, labels: &[Labels], info: Option<&MedMnistInfo>) -> Result<Task> {
     let columns = labels.first().map_or(1, |first| first.columns);
     if let Some(odd) = labels.iter().find(|labels| labels.columns != columns) {
         return Err(Error::Array {
@@ -199,35 +228,36 @@ fn task_of(path: &Path, labels: &[Labels]) -> Result<Task> {
             reason: format!("{} labels per picture, but {columns} in train", odd.columns),
         });
     }
+    let known = info.map(|info| info.card.labels);
+    let names = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+    let wanted = match info {
+        Some(MedMnistInfo { task: MedMnistTask::MultiLabel, card, .. }) => Some(card.labels.len()),
+        Some(_) => Some(1),
+        None => None,
+    };
+    if let Some(wanted) = wanted.filter(|&wanted| wanted != columns) {
+        return Err(Error::Array {
+            path: path.into(),
+            array: "train_labels".into(),
+            reason: format!("{columns} label(s) per picture, but {wanted} are known"),
+        });
+    }
     if columns > 1 {
         for labels in labels {
             labels.check(path, 2)?;
         }
-        return Ok(Task::MultiLabel { findings: numbers(columns) });
+        let findings = known.map_or_else(|| numbers(columns), names);
+        return Ok(Task::MultiLabel { findings });
     }
-    let known = known_classes(path);
     let limit = known.map_or(MAX_CLASSES, |names| names.len() as i64);
     let mut largest = 0;
     for labels in labels {
         largest = largest.max(labels.check(path, limit)?);
     }
-    let classes = match known {
-        Some(names) => names.iter().map(ToString::to_string).collect(),
-        None => numbers(largest as usize + 1),
-    };
+    let classes = known.map_or_else(|| numbers(largest as usize + 1), names);
     Ok(Task::SingleLabel { classes })
 }
 
 fn numbers(count: usize) -> Vec<String> {
     (0..count).map(|number| number.to_string()).collect()
-}
-
-/// Names of the classes, as in `medmnist/info.py`, by the file's name without its size.
-fn known_classes(path: &Path) -> Option<&'static [&'static str]> {
-    let stem = path.file_stem()?.to_str()?.to_ascii_lowercase();
-    match stem.split('_').next()? {
-        "pneumoniamnist" => Some(&["normal", "pneumonia"]),
-        "breastmnist" => Some(&["malignant", "normal, benign"]),
-        _ => None,
-    }
 }

@@ -3,7 +3,7 @@ use std::sync::{Arc, OnceLock};
 
 use vit_transforms::{Image, Pixels};
 
-use crate::{Dataset, Error, Record, Result, Sample, Task};
+use crate::{Card, Dataset, Error, Record, Result, Sample, Task};
 
 /// Keeps decoded pictures in memory, up to a number of bytes.
 ///
@@ -84,5 +84,21 @@ impl Dataset for InMemory {
         let sample = self.dataset.get(index)?;
         self.keep(slot, &sample.image);
         Ok(sample)
+    }
+
+    fn attribute_names(&self) -> &[String] {
+        self.dataset.attribute_names()
+    }
+
+    fn attribute(&self, index: usize, name: &str) -> Result<Option<String>> {
+        self.dataset.attribute(index, name)
+    }
+
+    fn card(&self) -> Option<&'static Card> {
+        self.dataset.card()
+    }
+
+    fn part(&self) -> &str {
+        self.dataset.part()
     }
 }

@@ -49,4 +49,12 @@ impl Dataset for Subset {
     fn get(&self, index: usize) -> Result<Sample> {
         self.dataset.get(self.inner(index)?)
     }
+
+    fn attribute_names(&self) -> &[String] {
+        self.dataset.attribute_names()
+    }
+
+    fn attribute(&self, index: usize, name: &str) -> Result<Option<String>> {
+        self.dataset.attribute(self.inner(index)?, name)
+    }
 }

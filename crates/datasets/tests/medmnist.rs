@@ -6,7 +6,9 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use common::{Npy, npy, write_npz};
-use vit_datasets::{Dataset, Error, MedMnist, Split, Target, Task, describe};
+use vit_datasets::{
+    Dataset, Error, MedMnist, MedMnistInfo, MedMnistTask, Split, Target, Task, describe,
+};
 use vit_transforms::Pixels;
 
 /// Arrays of a small valid file: 2 training, 1 validation and 1 test pictures of 2 x 3.
@@ -52,6 +54,7 @@ fn the_real_files() {
             assert_eq!(data.len(), counts[position]);
             let description = describe(&data).unwrap();
             assert_eq!(description.groups, data.len());
+            assert_eq!(description.differences(), [], "{description}");
             let present: Vec<usize> = description.classes.iter().map(|c| c.present).collect();
             assert_eq!(present, classes[position], "{name} {split}");
             let sample = data.get(data.len() - 1).unwrap();
@@ -171,4 +174,62 @@ fn truncated_archives_and_other_files() {
     let absent = folder.path().join("absent.npz");
     assert!(matches!(MedMnist::open(&absent, Split::Train), Err(Error::Io { .. })));
     assert!(MedMnist::open(folder.path(), Split::Train).is_err());
+}
+
+/// A file of this data set with one picture per split.
+fn tiny(path: &Path, info: &MedMnistInfo, size: usize) {
+    let colour = if info.channels == 3 { ", 3" } else { "" };
+    let shape = format!("(1, {size}, {size}{colour})");
+    let findings = if info.task == MedMnistTask::MultiLabel { info.card.labels.len() } else { 1 };
+    let labels = format!("(1, {findings})");
+    let mut arrays = Vec::new();
+    for name in ["train_images", "val_images", "test_images"] {
+        arrays.push(npy(name, "|u1", &shape, vec![7; size * size * info.channels]));
+    }
+    for name in ["train_labels", "val_labels", "test_labels"] {
+        arrays.push(npy(name, "|u1", &labels, vec![1; findings]));
+    }
+    write_npz(path, &arrays);
+}
+
+#[test]
+fn every_2d_data_set_in_every_size() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(MedMnistInfo::all().len(), 12);
+    for info in MedMnistInfo::all() {
+        for size in [28, 64, 128, 224] {
+            let (file, md5) = info.file(size).unwrap();
+            assert!(md5.len() == 32 && md5.bytes().all(|byte| byte.is_ascii_hexdigit()));
+            let path = folder.path().join(&file);
+            assert_eq!(MedMnistInfo::of_file(&path), Some((info, size)));
+            tiny(&path, info, size as usize);
+            let data = MedMnist::open(&path, Split::Val).unwrap();
+            assert_eq!(data.info(), Some(info));
+            assert_eq!(data.task().names(), info.card.labels);
+            let multi = matches!(data.task(), Task::MultiLabel { .. });
+            assert_eq!(multi, info.task == MedMnistTask::MultiLabel, "{file}");
+            let image = data.get(0).unwrap().image;
+            assert_eq!((image.width(), image.channels()), (size as usize, info.channels));
+            let description = describe(&data).unwrap();
+            let expected = info.card.counts[1].samples;
+            assert_eq!(description.differences()[0].expected, expected, "{description}");
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    for name in ["pathmnist_32.npz", "pathmnist_x.npz", "organmnist3d.npz", "toymnist.npz"] {
+        assert!(MedMnistInfo::of_file(Path::new(name)).is_none(), "{name}");
+    }
+}
+
+#[test]
+fn a_file_under_the_name_of_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pathmnist_64.npz");
+    let chest = MedMnistInfo::find("chestmnist").unwrap();
+    tiny(&path, chest, 64);
+    let error = MedMnist::open(&path, Split::Train).unwrap_err();
+    assert!(error.to_string().contains("14 label(s) per picture, but 1 are known"), "{error}");
+    tiny(&path, MedMnistInfo::find("octmnist").unwrap(), 64);
+    let error = MedMnist::open(&path, Split::Train).unwrap_err();
+    assert!(error.to_string().contains("pathmnist has 64 x 64 x 3"), "{error}");
 }

@@ -138,7 +138,7 @@ fn malformed_tables() {
     let (folder, mut options) = folder();
     let error = open(folder.path(), "file,n\na.png,1\nb.png\n", &options).unwrap_err();
     assert!(matches!(error, Error::Row { line: 3, .. }), "{error}");
-    assert!(matches!(open(folder.path(), "", &options), Err(Error::Column { .. })));
+    assert!(matches!(open(folder.path(), "", &options), Err(Error::Header { .. })));
     assert!(matches!(open(folder.path(), "file\n", &options), Err(Error::Empty { .. })));
     assert!(open(folder.path(), "file,x\n,1\n", &options).is_err());
     options.group_column = Some("who".into());

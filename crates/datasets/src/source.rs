@@ -1,0 +1,123 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::files::read_json;
+use crate::{
+    CheXpert, ChestXray14, Covidx, CsvOptions, CsvTable, Dataset, GastroVision, HyperKvasir,
+    HyperKvasirUnlabelled, INaturalist, ImageFolder, ImageFolderOptions, ImageNet, MedMnist,
+    MimicCxr, PathList, Result, RsnaPneumonia, Split, SslEndoscopyCsv, TarOptions, TarShards,
+    XrayList,
+};
+
+/// Any data set of this crate, as data: what a recipe or a command line names.
+///
+/// # Examples
+/// ```
+/// use vit_datasets::DataSource;
+/// let text = r#"{"reader": "che_xpert", "root": "CheXpert-v1.0-small", "split": "train",
+///                "policy": "medical_mae", "frontal_only": true}"#;
+/// let source: DataSource = serde_json::from_str(text)?;
+/// assert!(matches!(&source, DataSource::CheXpert(reader) if reader.frontal_only));
+/// assert!(source.open().is_err(), "it is not on this disk");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "reader", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum DataSource {
+    /// `root/<class>/*`.
+    Folder {
+        /// The folder.
+        root: PathBuf,
+        /// How to read it.
+        #[serde(flatten)]
+        options: ImageFolderOptions,
+    },
+    /// Files named in a table.
+    Table {
+        /// The table.
+        table: PathBuf,
+        /// How to read it.
+        #[serde(flatten)]
+        options: CsvOptions,
+    },
+    /// Archives in the form of `WebDataset`.
+    Tar {
+        /// The archives, in this order.
+        shards: Vec<PathBuf>,
+        /// How to read them.
+        #[serde(flatten)]
+        options: TarOptions,
+    },
+    /// One split of a `MedMNIST` file.
+    MedMnist {
+        /// The npz file.
+        path: PathBuf,
+        /// Which split.
+        split: Split,
+    },
+    /// `GastroVision`.
+    GastroVision(GastroVision),
+    /// Labelled pictures of `HyperKvasir`.
+    HyperKvasir(HyperKvasir),
+    /// Pictures of `HyperKvasir` without labels.
+    HyperKvasirUnlabelled(HyperKvasirUnlabelled),
+    /// A table of `SSL-Endoscopy-MAE`.
+    SslEndoscopyCsv(SslEndoscopyCsv),
+    /// NIH `ChestX-ray14` with its own lists.
+    ChestXray14(ChestXray14),
+    /// `CheXpert`.
+    CheXpert(CheXpert),
+    /// A list of `medical_mae`, MED-PEFT or MRM.
+    XrayList(XrayList),
+    /// RSNA Pneumonia.
+    RsnaPneumonia(RsnaPneumonia),
+    /// MIMIC-CXR-JPG.
+    MimicCxr(MimicCxr),
+    /// `COVIDx`.
+    Covidx(Covidx),
+    /// `ImageNet` and its variants.
+    ImageNet(ImageNet),
+    /// `iNaturalist`.
+    INaturalist(INaturalist),
+    /// A list of paths and labels, such as those of Places.
+    PathList(PathList),
+}
+
+impl DataSource {
+    /// Reads a description from a JSON file. Paths in it are taken as they are.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`], and [`crate::Error::Json`] naming what is wrong.
+    pub fn read(path: &Path) -> Result<Self> {
+        read_json(path)
+    }
+
+    /// Opens the data set.
+    ///
+    /// # Errors
+    /// Those of the reader.
+    pub fn open(&self) -> Result<Arc<dyn Dataset>> {
+        Ok(match self {
+            Self::Folder { root, options } => Arc::new(ImageFolder::open(root, options)?),
+            Self::Table { table, options } => Arc::new(CsvTable::open(table, options)?),
+            Self::Tar { shards, options } => Arc::new(TarShards::open(shards, options)?),
+            Self::MedMnist { path, split } => Arc::new(MedMnist::open(path, *split)?),
+            Self::GastroVision(reader) => Arc::new(reader.open()?),
+            Self::HyperKvasir(reader) => Arc::new(reader.open()?),
+            Self::HyperKvasirUnlabelled(reader) => Arc::new(reader.open()?),
+            Self::SslEndoscopyCsv(reader) => Arc::new(reader.open()?),
+            Self::ChestXray14(reader) => Arc::new(reader.open()?),
+            Self::CheXpert(reader) => Arc::new(reader.open()?),
+            Self::XrayList(reader) => Arc::new(reader.open()?),
+            Self::RsnaPneumonia(reader) => Arc::new(reader.open()?),
+            Self::MimicCxr(reader) => Arc::new(reader.open()?),
+            Self::Covidx(reader) => Arc::new(reader.open()?),
+            Self::ImageNet(reader) => Arc::new(reader.open()?),
+            Self::INaturalist(reader) => Arc::new(reader.open()?),
+            Self::PathList(reader) => Arc::new(reader.open()?),
+        })
+    }
+}

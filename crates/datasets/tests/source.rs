@@ -1,0 +1,64 @@
+//! Data sets described in JSON.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may stop the test")]
+
+mod common;
+
+use common::write_png;
+use vit_datasets::{DataSource, Error, Task};
+
+#[test]
+fn sources_from_json_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    for name in ["train/x/a.png", "train/y/b.png", "Cecum/c.jpg"] {
+        write_png(&root.join(name), 1);
+    }
+    std::fs::write(root.join("t.csv"), "file;label\ntrain/x/a.png;1\n").unwrap();
+    std::fs::write(root.join("list.txt"), "train/x/a.png 0\n").unwrap();
+    std::fs::write(root.join("g.csv"), "Filename,Class\nc.jpg,Cecum\n").unwrap();
+    let root = root.to_str().unwrap();
+    for (text, len, labels) in [
+        (r#"{"reader": "folder", "root": "ROOT", "split": "train"}"#, 2, 2),
+        (
+            r#"{"reader": "folder", "root": "ROOT", "unlabelled": true,
+                "group": {"file_name_prefix": {"separator": "_"}}}"#,
+            3,
+            0,
+        ),
+        (
+            r#"{"reader": "table", "table": "ROOT/t.csv", "root": "ROOT", "file_column": "file",
+                "delimiter": 59, "labels": {"multi": {"columns": ["label"]}}}"#,
+            1,
+            1,
+        ),
+        (r#"{"reader": "path_list", "root": "ROOT", "list": "ROOT/list.txt"}"#, 1, 1),
+        (r#"{"reader": "gastro_vision", "root": "ROOT", "list": "ROOT/g.csv"}"#, 1, 22),
+    ] {
+        let path = folder.path().join("source.json");
+        std::fs::write(&path, text.replace("ROOT", root)).unwrap();
+        let source = DataSource::read(&path).unwrap();
+        let data = source.open().unwrap();
+        assert_eq!((data.len(), data.task().names().len()), (len, labels), "{text}");
+        assert_eq!(data.get(0).unwrap().image, common::grey(6, 4, 1));
+        // Written and read again it is the same.
+        let again: DataSource =
+            serde_json::from_str(&serde_json::to_string(&source).unwrap()).unwrap();
+        assert_eq!(again.open().unwrap().len(), len);
+    }
+    for text in ["{}", "{\"reader\": \"mine\"}", "{\"reader\": \"folder\"}", "[", ""] {
+        let path = folder.path().join("source.json");
+        std::fs::write(&path, text).unwrap();
+        assert!(matches!(DataSource::read(&path), Err(Error::Json { .. })), "{text}");
+    }
+}
+
+#[test]
+fn the_real_files_by_description() {
+    let Some(root) = common::data("medmnist") else { return };
+    let path = root.join("breastmnist.npz");
+    let text = serde_json::json!({"reader": "med_mnist", "path": path, "split": "test"});
+    let source: DataSource = serde_json::from_value(text).unwrap();
+    let data = source.open().unwrap();
+    assert_eq!(data.len(), 156);
+    assert!(matches!(data.task(), Task::SingleLabel { classes } if classes.len() == 2));
+}
