@@ -3,12 +3,14 @@
 mod describe;
 mod error;
 mod folder;
+mod guard;
 mod loader;
 mod medmnist;
 mod memory;
 mod npz;
 mod phantom;
 mod sample;
+mod sampler;
 mod split;
 mod subset;
 mod table;
@@ -16,14 +18,19 @@ mod table;
 pub use describe::{ClassCount, Description, describe};
 pub use error::{Error, Result};
 pub use folder::{GroupRule, ImageFolder, ImageFolderOptions};
-pub use loader::{Batch, EpochIter, Loader, LoaderConfig};
+pub use loader::{
+    Batch, BatchBuffer, EpochIter, ErrorPolicy, Loader, LoaderConfig, Position, Skipped,
+};
 pub use medmnist::{MedMnist, Split};
 pub use memory::InMemory;
 pub use phantom::{Phantom, PhantomConfig, PhantomFinding, PhantomKind, PhantomTask};
 pub use sample::{Record, Sample, Target, Task};
+pub use sampler::{Remainder, Sampler, Shard};
 pub use split::{check_group_disjoint, check_parts_disjoint, split_by_group};
 pub use subset::Subset;
 pub use table::{CsvFilter, CsvLabels, CsvOptions, CsvTable};
+
+use std::path::PathBuf;
 
 /// A collection of pictures with labels.
 ///
@@ -51,4 +58,10 @@ pub trait Dataset: Send + Sync {
     /// # Errors
     /// [`Error::Index`] when `index >= len()`, or what went wrong reading the file, with its name.
     fn get(&self, index: usize) -> Result<Sample>;
+
+    /// The file that holds this sample's picture and no other, if there is one: the cache watches
+    /// it for changes, and the audit compares its bytes.
+    fn file(&self, _index: usize) -> Option<PathBuf> {
+        None
+    }
 }

@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -84,5 +85,9 @@ impl Dataset for InMemory {
         let sample = self.dataset.get(index)?;
         self.keep(slot, &sample.image);
         Ok(sample)
+    }
+
+    fn file(&self, index: usize) -> Option<PathBuf> {
+        self.dataset.file(index)
     }
 }

@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::{Dataset, Error, Record, Result, Sample, Task};
@@ -48,5 +49,9 @@ impl Dataset for Subset {
 
     fn get(&self, index: usize) -> Result<Sample> {
         self.dataset.get(self.inner(index)?)
+    }
+
+    fn file(&self, index: usize) -> Option<PathBuf> {
+        self.dataset.file(self.inner(index).ok()?)
     }
 }

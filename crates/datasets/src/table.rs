@@ -139,6 +139,10 @@ impl Dataset for CsvTable {
             .map_err(|source| Error::Transform { id: record.id.clone(), source })?;
         Ok(Sample { record, image })
     }
+
+    fn file(&self, index: usize) -> Option<PathBuf> {
+        self.path(index)
+    }
 }
 
 /// The text of a table.
