@@ -1,13 +1,16 @@
 #![doc = include_str!("../README.md")]
 
+mod cache;
 mod describe;
 mod error;
 mod folder;
 mod guard;
+mod hash;
 mod loader;
 mod medmnist;
 mod memory;
 mod npz;
+mod parallel;
 mod phantom;
 mod sample;
 mod sampler;
@@ -15,6 +18,7 @@ mod split;
 mod subset;
 mod table;
 
+pub use cache::{CacheOptions, Cached, Progress};
 pub use describe::{ClassCount, Description, describe};
 pub use error::{Error, Result};
 pub use folder::{GroupRule, ImageFolder, ImageFolderOptions};

@@ -205,9 +205,7 @@ impl Order {
         match &self.kind {
             Kind::Sequential | Kind::Shuffled => self.shard.len(self.samples),
             Kind::Drawn { draws, .. } => self.shard.len(*draws),
-            Kind::Repeated(_) => {
-                repeated_len(self.samples, self.shard.world_size)
-            }
+            Kind::Repeated(_) => repeated_len(self.samples, self.shard.world_size),
         }
     }
 
