@@ -128,7 +128,7 @@ impl DataArgs {
         })
     }
 
-    fn csv(&self, path: &Path) -> Result<Arc<dyn Dataset>> {
+    pub(crate) fn csv(&self, path: &Path) -> Result<Arc<dyn Dataset>> {
         let root = match (&self.csv_root, path.parent()) {
             (Some(root), _) => root.clone(),
             (None, Some(parent)) => parent.to_path_buf(),

@@ -6,8 +6,10 @@
 // Programs for a terminal: what libraries must not do, print, is their purpose.
 #![allow(clippy::print_stdout)]
 
+mod audit;
 mod bench;
 mod check_table;
+mod contact_sheet;
 mod data;
 mod device;
 mod encoder;
@@ -19,8 +21,10 @@ mod progress;
 mod reconstruct;
 mod schedule;
 
+pub use audit::{AuditArgs, FailOn, audit};
 pub use bench::{BenchArgs, Job, bench};
 pub use check_table::{CheckTableArgs, check_table};
+pub use contact_sheet::{ContactSheetArgs, Draw, Recipe, contact_sheet};
 pub use data::{DataArgs, OpenData, Split3};
 pub use device::DeviceArgs;
 pub use encoder::EncoderArgs;

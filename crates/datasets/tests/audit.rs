@@ -61,7 +61,7 @@ fn gastrovision_names_that_collide() {
     let report = run(&official);
     assert_eq!(report.of(FindingKind::NameInClasses).count(), 24);
     let most = report.of(FindingKind::NameInClasses).find(|f| f.detail.contains("'100H0003.jpg'"));
-    assert_eq!(most.unwrap().samples.len(), 7);
+    assert_eq!(most.unwrap().samples.len(), 5);
     // The key (class, name) is in one split only, and every row is in the table of all pictures.
     assert_eq!(kinds(&report), [FindingKind::NameInClasses], "{report}");
     assert_eq!(report.prevalence.len(), 3 * 22);
@@ -69,6 +69,8 @@ fn gastrovision_names_that_collide() {
     let metadata = read("gastrovision_GastroVision_metadata.csv");
     let report = run(&Audit::new(AuditOptions::default()).list("all", metadata));
     assert_eq!(report.of(FindingKind::NameInClasses).count(), 27);
+    let most = report.of(FindingKind::NameInClasses).find(|f| f.detail.contains("'100H0003.jpg'"));
+    assert_eq!(most.unwrap().samples.len(), 7);
 }
 
 #[test]
@@ -104,7 +106,8 @@ fn medmnist_pictures_in_two_splits() {
         let found: Vec<_> = report.of(FindingKind::DuplicateAcross).collect();
         assert_eq!(found.len(), count, "{name}");
         for finding in found {
-            let parts: Vec<&str> = finding.samples.iter().map(|s| s.part.as_str()).collect();
+            let mut parts: Vec<&str> = finding.samples.iter().map(|s| s.part.as_str()).collect();
+            parts.dedup();
             assert_eq!(parts, splits, "{}", finding.detail);
         }
         assert_eq!(report.worst(), Some(Severity::Error));
@@ -196,12 +199,10 @@ fn damaged(root: &Path) {
 fn pictures_with_faults() {
     let folder = tempfile::tempdir().unwrap();
     damaged(folder.path());
-    let data = ImageFolder::open(folder.path(), &ImageFolderOptions::default()).unwrap();
     std::fs::write(folder.path().join("gone.png"), b"").unwrap();
-    let with_gone = ImageFolder::open(folder.path(), &ImageFolderOptions::default()).unwrap();
+    let data = ImageFolder::open(folder.path(), &ImageFolderOptions::default()).unwrap();
     std::fs::remove_file(folder.path().join("gone.png")).unwrap();
-    drop(data);
-    let report = run(&Audit::new(AuditOptions::default()).part("all", Arc::new(with_gone)));
+    let report = run(&Audit::new(AuditOptions::default()).part("all", Arc::new(data)));
     for (kind, file) in [
         (FindingKind::Truncated, "cut.png"),
         (FindingKind::EmptyFile, "empty.png"),
