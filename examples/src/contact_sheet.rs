@@ -164,7 +164,7 @@ const GAP: usize = 8;
 const GLYPH: usize = 8;
 const LINE: usize = GLYPH + 4;
 /// Both pictures side by side, two lines of text below.
-const CELL: (usize, usize) = (2 * SIDE + 3 * GAP, SIDE + 3 * GAP + 2 * LINE);
+const CELL: (usize, usize) = (2 * SIDE + 5 * GAP, SIDE + 3 * GAP + 2 * LINE);
 const PAPER: u8 = 255;
 const INK: u8 = 32;
 
@@ -268,7 +268,7 @@ impl Canvas {
 
     /// One line, its beginning left out where there is not enough room: names differ at the end.
     fn text(&mut self, left: usize, top: usize, text: &str) {
-        let room = (CELL.0 - 2 * GAP) / GLYPH;
+        let room = (CELL.0 - 3 * GAP) / GLYPH;
         let count = text.chars().count();
         let skip = count.saturating_sub(room);
         for (at, letter) in text.chars().skip(skip).enumerate() {

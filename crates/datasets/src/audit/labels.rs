@@ -117,7 +117,8 @@ fn years(text: &str) -> Option<f64> {
     number.trim().parse::<f64>().ok().filter(|number| number.is_finite()).map(|n| n * scale)
 }
 
-/// How often each label occurs in each part, or in each part and value of a column.
+/// How often each label occurs in each part, or in each part and value of a column. Samples of
+/// parts without labels are counted as such.
 pub(super) fn prevalence(
     entries: &Entries<'_>,
     column: Option<(&str, usize, &Attributes)>,
@@ -130,7 +131,12 @@ pub(super) fn prevalence(
             if value.is_empty() { "unknown".to_owned() } else { value.to_owned() }
         });
         let counts = cells.entry((entry.part, value)).or_default();
-        for label in entries.known.get(entry.part).into_iter().flatten() {
+        let labels = entries.known.get(entry.part).map(Vec::as_slice).unwrap_or_default();
+        if labels.is_empty() {
+            let (present, known) = counts.entry(entries.labels.len()).or_default();
+            (*present, *known) = (*present + 1, *known + 1);
+        }
+        for label in labels {
             let (present, known) = counts.entry(*label).or_default();
             *present += usize::from(entry.present.contains(label));
             *known += usize::from(!entry.unknown.contains(label));
@@ -143,7 +149,7 @@ pub(super) fn prevalence(
             rows.push(Prevalence {
                 part: part.clone(),
                 subgroup: column.zip(value.clone()).map(|((name, ..), value)| (name.into(), value)),
-                label: entries.labels.get(label).cloned().unwrap_or_default(),
+                label: entries.labels.get(label).cloned().unwrap_or_else(|| "no label".into()),
                 present,
                 known,
             });
