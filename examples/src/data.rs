@@ -4,6 +4,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
+use vit_datasets::audit::AuditReport;
 use vit_datasets::{
     CsvLabels, CsvOptions, CsvTable, Dataset, GroupRule, ImageFolder, ImageFolderOptions, InMemory,
     Loader, LoaderConfig, MedMnist, Phantom, PhantomConfig, PhantomKind, Split, Subset, Task,
@@ -61,6 +62,10 @@ pub struct DataArgs {
     /// Seed of the split of data sets that come without one (70/10/20, by patient).
     #[arg(long, default_value_t = 0)]
     pub split_seed: u64,
+    /// The `audit.json` of the example `audit`: its result is stored with the run, and a run is
+    /// resumed only with the same one. A report that was edited is refused.
+    #[arg(long)]
+    pub audit_report: Option<PathBuf>,
 }
 
 /// Which part of a data set.
@@ -90,6 +95,7 @@ impl DataArgs {
     /// # Errors
     /// When the data cannot be read, or a patient is in two parts.
     pub fn open(&self) -> Result<OpenData> {
+        self.audit_hash()?;
         let path = Path::new(&self.data);
         let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
         let open = match (self.data.as_str(), extension.as_deref()) {
@@ -128,7 +134,7 @@ impl DataArgs {
         })
     }
 
-    fn csv(&self, path: &Path) -> Result<Arc<dyn Dataset>> {
+    pub(crate) fn csv(&self, path: &Path) -> Result<Arc<dyn Dataset>> {
         let root = match (&self.csv_root, path.parent()) {
             (Some(root), _) => root.clone(),
             (None, Some(parent)) => parent.to_path_buf(),
@@ -185,15 +191,32 @@ impl DataArgs {
         Ok(OpenData { train, val: subsets.next(), test: subsets.next() })
     }
 
+    /// The result of the audit that the run is to remember.
+    fn audit_hash(&self) -> Result<Option<String>> {
+        let Some(path) = &self.audit_report else { return Ok(None) };
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).with_context(|| name.clone())?;
+        let report: AuditReport = serde_json::from_str(&text).with_context(|| name.clone())?;
+        if !report.is_intact() {
+            bail!("{name}: its result is not that of its findings; make the report anew");
+        }
+        Ok(Some(report.hash().to_owned()))
+    }
+
     /// What must be the same when a run is resumed. Worker threads may differ.
     #[must_use]
     pub fn settings(&self) -> Value {
-        json!({
+        let mut settings = json!({
             "data": self.data, "csv_label": self.csv_label, "csv_group": self.csv_group,
             "group_separator": self.group_separator, "phantom_len": self.phantom_len,
             "phantom_contrast": self.phantom_contrast,
             "input_size": self.input_size, "crop_pct": self.crop_pct, "split_seed": self.split_seed,
-        })
+        });
+        // `open` has told what is wrong with a report that cannot be read.
+        if let Ok(Some(hash)) = self.audit_hash() {
+            settings["audit"] = hash.into();
+        }
+        settings
     }
 
     /// A loader over a part.

@@ -6,9 +6,11 @@
 // Programs for a terminal: what libraries must not do, print, is their purpose.
 #![allow(clippy::print_stdout)]
 
+mod audit;
 mod bench;
 mod check_table;
 mod client;
+mod contact_sheet;
 mod data;
 mod device;
 mod embed;
@@ -25,9 +27,11 @@ mod reconstruct;
 mod schedule;
 mod serve;
 
+pub use audit::{AuditArgs, FailOn, audit};
 pub use bench::{BenchArgs, Job, bench, process};
 pub use check_table::{CheckTableArgs, check_table};
 pub use client::{Answer, Client};
+pub use contact_sheet::{ContactSheetArgs, Draw, Recipe, contact_sheet};
 pub use data::{DataArgs, OpenData, Split3};
 pub use device::DeviceArgs;
 pub use embed::{EmbedArgs, Embedded, PictureArgs, embed};

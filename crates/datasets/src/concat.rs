@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::{Dataset, Error, Record, Result, Sample, Task, attribute};
@@ -108,5 +109,10 @@ impl Dataset for Concat {
             return Ok(Some(part.name.clone()));
         }
         part.dataset.attribute(inner, name)
+    }
+
+    fn file(&self, index: usize) -> Option<PathBuf> {
+        let (part, inner) = self.locate(index).ok()?;
+        part.dataset.file(inner)
     }
 }

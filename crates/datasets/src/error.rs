@@ -231,6 +231,26 @@ pub enum Error {
         /// What the panic said.
         message: String,
     },
+    /// More samples could not be read than the error policy allows.
+    #[error("{count} sample(s) skipped, allowed are {allowed}; the last, '{id}': {reason}")]
+    TooManySkipped {
+        /// Samples skipped so far, each counted once.
+        count: usize,
+        /// What the policy allows.
+        allowed: String,
+        /// The last one.
+        id: String,
+        /// Why it was skipped.
+        reason: String,
+    },
+    /// A cache file could not be written, or what it holds is damaged.
+    #[error("cache {path}: {reason}")]
+    Cache {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// Worker threads could not be started or ended before their time.
     #[error("loader threads: {reason}")]
     Threads {

@@ -144,6 +144,10 @@ impl Dataset for ImageFolder {
             .map_err(|source| Error::Transform { id: record.id.clone(), source })?;
         Ok(Sample { record: record.clone(), image })
     }
+
+    fn file(&self, index: usize) -> Option<PathBuf> {
+        self.path(index).map(Path::to_path_buf)
+    }
 }
 
 fn record(root: &Path, path: &Path, rule: GroupRule, target: Target) -> Record {

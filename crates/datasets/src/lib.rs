@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 
-use std::collections::BTreeMap;
-
+pub mod audit;
+mod cache;
 mod card;
 mod concat;
 mod describe;
@@ -12,16 +12,20 @@ mod error;
 mod files;
 mod folder;
 mod fraction;
+mod guard;
+mod hash;
 mod loader;
 mod medmnist;
 mod memory;
 mod natural;
 mod npz;
+mod parallel;
 #[cfg(feature = "parquet")]
 mod parquet_files;
 mod phantom;
 mod policy;
 mod sample;
+mod sampler;
 mod source;
 mod split;
 mod subset;
@@ -29,6 +33,7 @@ mod table;
 mod tar_shards;
 mod xray;
 
+pub use cache::{CacheOptions, Cached, Progress};
 pub use card::{Card, Expected, MedMnistInfo, MedMnistTask};
 pub use concat::Concat;
 pub use describe::{ClassCount, Description, Difference, describe};
@@ -42,7 +47,9 @@ pub use error::{Error, Result};
 pub use files::{FileDataset, FileOptions, FindingBox, OnMissing, attribute};
 pub use folder::{GroupRule, ImageFolder, ImageFolderOptions};
 pub use fraction::{all_but_fold, folds_by_group, fraction};
-pub use loader::{Batch, EpochIter, Loader, LoaderConfig};
+pub use loader::{
+    Batch, BatchBuffer, EpochIter, ErrorPolicy, Loader, LoaderConfig, Position, Skipped,
+};
 pub use medmnist::{MedMnist, Split};
 pub use memory::InMemory;
 pub use natural::{
@@ -55,6 +62,7 @@ pub use policy::{
     Annotation, BlankRule, FindingRule, Harmonized, LabelPolicy, UncertainRule, Vocabulary,
 };
 pub use sample::{Record, Sample, Target, Task};
+pub use sampler::{Remainder, Sampler, Shard};
 pub use source::DataSource;
 pub use split::{check_group_disjoint, check_parts_disjoint, split_by_group};
 pub use subset::Subset;
@@ -64,6 +72,9 @@ pub use xray::{
     CheXpert, ChestXray14, ChestXray14Part, Covidx, CovidxVersion, ListPart, MimicCxr, MimicLabels,
     OnBadLabel, RsnaPneumonia, RsnaTask, XrayList, XrayListKind,
 };
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// A collection of pictures with labels.
 ///
@@ -129,5 +140,11 @@ pub trait Dataset: Send + Sync {
     /// Which part of the [`Card`] this is, such as `train`; empty if none of them.
     fn part(&self) -> &str {
         ""
+    }
+
+    /// The file that holds this sample's picture and no other, if there is one: the cache watches
+    /// it for changes, and the audit compares its bytes.
+    fn file(&self, _index: usize) -> Option<PathBuf> {
+        None
     }
 }

@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -100,5 +101,9 @@ impl Dataset for InMemory {
 
     fn part(&self) -> &str {
         self.dataset.part()
+    }
+
+    fn file(&self, index: usize) -> Option<PathBuf> {
+        self.dataset.file(index)
     }
 }

@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::{Dataset, Error, Record, Result, Sample, Task};
@@ -56,5 +57,9 @@ impl Dataset for Subset {
 
     fn attribute(&self, index: usize, name: &str) -> Result<Option<String>> {
         self.dataset.attribute(self.inner(index)?, name)
+    }
+
+    fn file(&self, index: usize) -> Option<PathBuf> {
+        self.dataset.file(self.inner(index).ok()?)
     }
 }

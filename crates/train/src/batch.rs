@@ -3,6 +3,9 @@ use vit_datasets::{Batch, Target};
 
 use crate::{Error, Result};
 
+/// Places of samples are below 2^40.
+const REPEAT_SHIFT: u32 = 40;
+
 /// A batch on its device.
 #[derive(Debug, Clone)]
 pub struct TensorBatch {
@@ -12,7 +15,8 @@ pub struct TensorBatch {
     pub targets: Vec<Target>,
     /// Names of the samples.
     pub ids: Vec<String>,
-    /// Places of the samples in their data set: random streams belong to them.
+    /// Places of the samples in their data set: random streams belong to them. Further copies of
+    /// a sample within one epoch have numbers above all places, so that they are masked anew.
     pub samples: Vec<u64>,
     /// Epoch.
     pub epoch: u64,
@@ -26,11 +30,19 @@ impl TensorBatch {
     /// # Errors
     /// When the device refuses.
     pub fn new(batch: Batch, device: &Device) -> Result<Self> {
+        let shape = batch.shape.as_slice();
+        let images = if device.is_cpu() {
+            Tensor::from_vec(batch.images.into_vec(), shape, device)?
+        } else {
+            // Copied to the device; the loader fills the memory again.
+            Tensor::from_slice(&batch.images, shape, device)?
+        };
+        let stream = |(&index, &repeat)| index as u64 + ((repeat as u64) << REPEAT_SHIFT);
         Ok(Self {
-            images: Tensor::from_vec(batch.images, batch.shape.as_slice(), device)?,
+            images,
             targets: batch.targets,
             ids: batch.ids,
-            samples: batch.indices.iter().map(|&index| index as u64).collect(),
+            samples: batch.indices.iter().zip(&batch.repeats).map(stream).collect(),
             epoch: batch.epoch,
             number: batch.number,
         })

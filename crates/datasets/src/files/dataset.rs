@@ -120,4 +120,8 @@ impl Dataset for FileDataset {
     fn part(&self) -> &str {
         &self.part
     }
+
+    fn file(&self, index: usize) -> Option<PathBuf> {
+        self.path(index)
+    }
 }

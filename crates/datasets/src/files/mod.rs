@@ -56,6 +56,10 @@ macro_rules! delegate {
             fn part(&self) -> &str {
                 self.0.part()
             }
+
+            fn file(&self, index: usize) -> Option<std::path::PathBuf> {
+                self.0.file(index)
+            }
         }
     };
 }

@@ -1,19 +1,22 @@
 //! One batch from its samples.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use vit_transforms::Image;
 
+use super::buffer::BatchBuffer;
+use super::policy::{ErrorPolicy, Skipped};
 use super::{Job, Source};
-use crate::{Error, Record, Result, Target};
+use crate::guard::{guarded, name};
+use crate::sampler::Place;
+use crate::{Error, Result, Target};
 
 /// Samples ready for a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
     /// Values plane by plane: index `((b * C + c) * H + y) * W + x`.
-    pub images: Vec<f32>,
+    pub images: BatchBuffer,
     /// Samples, channels, height, width.
     pub shape: [usize; 4],
     /// The label of each sample.
@@ -24,6 +27,11 @@ pub struct Batch {
     pub groups: Vec<String>,
     /// The index of each sample in the data set.
     pub indices: Vec<usize>,
+    /// Which copy of the sample in this epoch, from 0: the samplers that repeat samples give each
+    /// copy random streams of its own.
+    pub repeats: Vec<usize>,
+    /// What [`ErrorPolicy::Skip`] left out.
+    pub skipped: Vec<Skipped>,
     /// The epoch this batch belongs to.
     pub epoch: u64,
     /// Its number within the epoch, from 0.
@@ -41,6 +49,22 @@ impl Batch {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.indices.is_empty()
+    }
+
+    fn new(job: &Job) -> Self {
+        let count = job.places.len();
+        Self {
+            images: BatchBuffer::default(),
+            shape: [0; 4],
+            targets: Vec::with_capacity(count),
+            ids: Vec::with_capacity(count),
+            groups: Vec::with_capacity(count),
+            indices: Vec::with_capacity(count),
+            repeats: Vec::with_capacity(count),
+            skipped: Vec::new(),
+            epoch: job.epoch,
+            number: job.number,
+        }
     }
 }
 
@@ -60,77 +84,84 @@ impl Builder {
         Self { source, stop }
     }
 
-    pub(crate) fn batch(&self, job: Job) -> Result<Batch> {
-        let count = job.indices.len();
-        let mut batch = Batch {
-            images: Vec::new(),
-            shape: [count, 0, 0, 0],
-            targets: Vec::with_capacity(count),
-            ids: Vec::with_capacity(count),
-            groups: Vec::with_capacity(count),
-            indices: Vec::new(),
-            epoch: job.epoch,
-            number: job.number,
-        };
-        for (position, &index) in job.indices.iter().enumerate() {
+    /// The batch, which under [`ErrorPolicy::Skip`] may be empty.
+    pub(crate) fn batch(&self, job: &Job) -> Result<Batch> {
+        let mut batch = Batch::new(job);
+        for &place in &job.places {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(Error::Threads { reason: "the epoch was given up".into() });
             }
-            // A panic in one picture's decoder must not take the thread, and with it the epoch.
-            let made = catch_unwind(AssertUnwindSafe(|| self.sample(job.epoch, index)));
-            let (record, image) =
-                made.unwrap_or_else(|cause| Err(self.panicked(index, cause.as_ref())))?;
-            batch.push(position, record, &image)?;
+            let dataset = self.source.dataset.as_ref();
+            let count = job.places.len();
+            let added = guarded(dataset, place.index, || self.add(place, count, &mut batch));
+            if let Err(error) = added {
+                self.skip(place, error, &mut batch)?;
+            }
         }
-        batch.indices = job.indices;
+        let [_, channels, height, width] = batch.shape;
+        batch.shape = [batch.len(), channels, height, width];
+        batch.images.truncate(batch.shape.iter().product());
         Ok(batch)
     }
 
-    fn sample(&self, epoch: u64, index: usize) -> Result<(Record, Image)> {
-        let sample = self.source.dataset.get(index)?;
-        let mut stream = self.source.streams.stream("augment", epoch, index as u64);
-        match self.source.pipeline.apply(sample.image, &mut stream) {
-            Ok(image) => Ok((sample.record, image)),
-            Err(source) => Err(Error::Transform { id: sample.record.id, source }),
-        }
+    /// Adds a sample as the last step, so that one that fails leaves the batch as it was.
+    fn add(&self, place: Place, count: usize, batch: &mut Batch) -> Result<()> {
+        let Source { dataset, front, back, streams, .. } = &self.source;
+        let sample = dataset.get(place.index)?;
+        let id = &sample.record.id;
+        let failed = |source| Error::Transform { id: id.clone(), source };
+        let purpose = match place.repeat {
+            0 => "augment".into(),
+            repeat => format!("augment/{repeat}"),
+        };
+        let mut stream = streams.stream(&purpose, batch.epoch, place.index as u64);
+        let image = front.apply(sample.image, &mut stream).map_err(failed)?;
+        let slot = self.slot(&image, id, count, batch)?;
+        back.apply_chw(image, &mut stream, slot).map_err(failed)?;
+        batch.ids.push(sample.record.id);
+        batch.groups.push(sample.record.group);
+        batch.targets.push(sample.record.target);
+        batch.indices.push(place.index);
+        batch.repeats.push(place.repeat);
+        Ok(())
     }
 
-    fn panicked(&self, index: usize, cause: &(dyn std::any::Any + Send)) -> Error {
-        let message = cause
-            .downcast_ref::<&str>()
-            .map(ToString::to_string)
-            .or_else(|| cause.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "no message".into());
-        // What panicked may panic again when asked for its name.
-        let id = catch_unwind(AssertUnwindSafe(|| self.source.dataset.record(index)))
-            .ok()
-            .and_then(Result::ok)
-            .map_or_else(|| format!("index {index}"), |record| record.id);
-        Error::Panic { id, message }
-    }
-}
-
-impl Batch {
-    fn push(&mut self, position: usize, record: Record, image: &Image) -> Result<()> {
+    /// Where the next picture goes. The first one decides the size of all.
+    fn slot<'a>(
+        &self,
+        image: &Image,
+        id: &str,
+        count: usize,
+        batch: &'a mut Batch,
+    ) -> Result<&'a mut [f32]> {
         let got = [image.channels(), image.height(), image.width()];
         let size = image.pixels().len();
-        let [count, channels, height, width] = self.shape;
-        if position == 0 {
-            let [c, h, w] = got;
-            self.shape = [count, c, h, w];
-            self.images = vec![0.0; count * size];
-        } else if got != [channels, height, width] {
-            let expected = [channels, height, width];
-            return Err(Error::BatchShape { id: record.id, expected, got });
+        if batch.is_empty() {
+            let [channels, height, width] = got;
+            batch.shape = [count, channels, height, width];
+            let values = count.saturating_mul(size);
+            if batch.images.len() != values {
+                batch.images = self.source.pool.take(values);
+            }
         }
-        if let Some(place) = self.images.chunks_exact_mut(size.max(1)).nth(position) {
-            image
-                .write_chw(place)
-                .map_err(|source| Error::Transform { id: record.id.clone(), source })?;
+        let [_, channels, height, width] = batch.shape;
+        let expected = [channels, height, width];
+        let position = batch.len();
+        batch
+            .images
+            .chunks_exact_mut(size.max(1))
+            .nth(position)
+            .filter(|_| got == expected)
+            .ok_or_else(|| Error::BatchShape { id: id.to_owned(), expected, got })
+    }
+
+    fn skip(&self, place: Place, error: Error, batch: &mut Batch) -> Result<()> {
+        let cannot_tell = matches!(error, Error::BatchShape { .. });
+        if self.source.policy == ErrorPolicy::Stop || cannot_tell {
+            return Err(error);
         }
-        self.ids.push(record.id);
-        self.groups.push(record.group);
-        self.targets.push(record.target);
+        let (index, id) = (place.index, name(self.source.dataset.as_ref(), place.index));
+        batch.skipped.push(Skipped { index, id, reason: error.to_string(), times: 1 });
         Ok(())
     }
 }

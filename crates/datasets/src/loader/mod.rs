@@ -1,18 +1,25 @@
 //! From samples to batches, in worker threads, with a result that does not depend on them.
 
 mod batch;
+mod buffer;
+mod policy;
 mod threads;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use vit_random::Streams;
-use vit_transforms::Pipeline;
+use vit_transforms::{Pipeline, Step};
 
+use crate::sampler::{Order, Place, Sampler, Shard};
 use crate::{Dataset, Error, Result};
 
 pub use batch::Batch;
 use batch::Builder;
+pub use buffer::BatchBuffer;
+use buffer::Pool;
+use policy::SkipLog;
+pub use policy::{ErrorPolicy, Skipped};
 use threads::Threads;
 
 /// How a [`Loader`] makes batches.
@@ -42,13 +49,27 @@ impl Default for LoaderConfig {
     }
 }
 
+/// A place in a run: what a checkpoint keeps to go on from there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Position {
+    /// The epoch.
+    pub epoch: u64,
+    /// The next batch in it.
+    pub batch: usize,
+}
+
 /// Makes batches of a data set.
 ///
 /// The samples of a batch and their augmentation are pure functions of (seed, epoch, batch
 /// number): neither the number of workers nor where an epoch is entered changes them.
+///
+/// Clones share their list of skipped samples and their buffers.
 #[derive(Clone)]
 pub struct Loader {
     source: Source,
+    order: Arc<Order>,
+    skipped: Arc<SkipLog>,
     config: LoaderConfig,
 }
 
@@ -56,15 +77,22 @@ pub struct Loader {
 #[derive(Clone)]
 pub(crate) struct Source {
     pub(crate) dataset: Arc<dyn Dataset>,
-    pub(crate) pipeline: Arc<Pipeline>,
+    /// The transforms up to the one that can write into a batch by itself.
+    pub(crate) front: Arc<Pipeline>,
+    /// Normalisation, if it is the last transform, or nothing.
+    pub(crate) back: Arc<Pipeline>,
     pub(crate) streams: Streams,
+    pub(crate) policy: ErrorPolicy,
+    pub(crate) pool: Arc<Pool>,
 }
 
 impl Loader {
-    /// A loader; nothing is read yet.
+    /// A loader that stops at samples it cannot read and sees the whole data set, in the order
+    /// `config.shuffle` says; nothing is read yet.
     ///
     /// # Errors
     /// [`Error::Config`] when `batch_size` is 0, or `prefetch` is 0 and there are workers.
+    #[expect(clippy::needless_pass_by_value, reason = "callers share one pipeline by its `Arc`")]
     pub fn new(
         dataset: Arc<dyn Dataset>,
         pipeline: Arc<Pipeline>,
@@ -77,14 +105,59 @@ impl Loader {
         if config.workers > 0 && config.prefetch == 0 {
             return Err(zero("LoaderConfig::prefetch"));
         }
-        let streams = Streams::new(config.seed);
-        Ok(Self { source: Source { dataset, pipeline, streams }, config })
+        let sampler = if config.shuffle { Sampler::Shuffled } else { Sampler::Sequential };
+        let order = Arc::new(Order::new(dataset.as_ref(), &sampler, Shard::default())?);
+        let (front, back) = split(&pipeline);
+        let source = Source {
+            dataset,
+            front: Arc::new(front),
+            back: Arc::new(back),
+            streams: Streams::new(config.seed),
+            policy: ErrorPolicy::Stop,
+            // Under way or waiting, at the caller, and given back at this moment.
+            pool: Arc::new(Pool::new(config.prefetch.saturating_add(2))),
+        };
+        Ok(Self { source, order, skipped: Arc::default(), config })
     }
 
-    /// Number of batches of one epoch.
+    /// The same loader with another sampler, in place of the one that `config.shuffle` chose.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the sampler does not fit the data set or the shard, or the error of
+    /// a record that cannot be read.
+    pub fn with_sampler(mut self, sampler: &Sampler) -> Result<Self> {
+        let order = Order::new(self.source.dataset.as_ref(), sampler, self.order.shard())?;
+        self.order = Arc::new(order);
+        Ok(self)
+    }
+
+    /// The same loader for one process of several: its batches hold its part of the order only.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the rank is not below the number of processes, or a sampler that
+    /// repeats samples meets [`crate::Remainder::Exact`].
+    pub fn with_shard(mut self, shard: Shard) -> Result<Self> {
+        self.order = Arc::new(self.order.as_ref().clone().with_shard(shard)?);
+        Ok(self)
+    }
+
+    /// The same loader with another answer to samples that cannot be read.
+    #[must_use]
+    pub fn on_error(mut self, policy: ErrorPolicy) -> Self {
+        self.source.policy = policy;
+        self
+    }
+
+    /// The samples that were left out of the batches handed out so far, by index.
+    #[must_use]
+    pub fn skipped(&self) -> Vec<Skipped> {
+        self.skipped.list()
+    }
+
+    /// Number of batches of one epoch: of this process, if there are several.
     #[must_use]
     pub fn batches_per_epoch(&self) -> usize {
-        let samples = self.source.dataset.len();
+        let samples = self.order.len();
         if self.config.drop_last {
             samples / self.config.batch_size
         } else {
@@ -106,22 +179,21 @@ impl Loader {
 
     /// The batches of an epoch from number `start_batch` on; those before it are not read.
     ///
-    /// The order is `Streams::new(seed).permutation("shuffle", epoch, len)`, and the transforms of
-    /// a sample draw from `stream("augment", epoch, index)`.
+    /// With `config.shuffle` the order is `Streams::new(seed).permutation("shuffle", epoch, len)`;
+    /// the transforms of a sample draw from `stream("augment", epoch, index)`, those of its
+    /// `r`-th copy in one epoch from `stream("augment/r", epoch, index)`.
     #[must_use]
     pub fn epoch(&self, epoch: u64, start_batch: usize) -> EpochIter {
-        let samples = self.source.dataset.len();
-        let order = if self.config.shuffle {
-            self.source.streams.permutation("shuffle", epoch, samples)
-        } else {
-            (0..samples).collect()
-        };
+        let order = self.order.places(self.source.streams, epoch);
         let end = self.batches_per_epoch();
         let mut iter = EpochIter {
             plan: Plan { order, batch_size: self.config.batch_size, epoch },
             next: start_batch.min(end),
             end,
             worker: Worker::Caller(Builder::new(self.source.clone())),
+            skipped: Arc::clone(&self.skipped),
+            policy: self.source.policy,
+            only_skipped: false,
         };
         // No queue longer than the epoch, however large a number the configuration has.
         let prefetch = self.config.prefetch.min(iter.len());
@@ -135,6 +207,24 @@ impl Loader {
         }
         iter
     }
+
+    /// The batches from a position on, to the end of its epoch: bit for bit those that an unbroken
+    /// run has there.
+    #[must_use]
+    pub fn resume(&self, position: Position) -> EpochIter {
+        self.epoch(position.epoch, position.batch)
+    }
+}
+
+/// A pipeline as what comes before a last normalisation, and that normalisation: it writes into
+/// the batch without a picture in between, but the size must be checked before.
+fn split(pipeline: &Pipeline) -> (Pipeline, Pipeline) {
+    match pipeline.steps.split_last() {
+        Some((last @ Step::Normalize(_), before)) => {
+            (Pipeline::new(before.to_vec()), Pipeline::new(vec![last.clone()]))
+        }
+        _ => (pipeline.clone(), Pipeline::default()),
+    }
 }
 
 /// One batch to be made.
@@ -142,20 +232,20 @@ impl Loader {
 pub(crate) struct Job {
     pub(crate) epoch: u64,
     pub(crate) number: usize,
-    pub(crate) indices: Vec<usize>,
+    pub(crate) places: Vec<Place>,
 }
 
 /// Which samples belong to which batch.
 struct Plan {
-    order: Vec<usize>,
+    order: Vec<Place>,
     batch_size: usize,
     epoch: u64,
 }
 
 impl Plan {
     fn job(&self, number: usize) -> Job {
-        let indices = self.order.chunks(self.batch_size).nth(number).unwrap_or_default().to_vec();
-        Job { epoch: self.epoch, number, indices }
+        let places = self.order.chunks(self.batch_size).nth(number).unwrap_or_default().to_vec();
+        Job { epoch: self.epoch, number, places }
     }
 }
 
@@ -173,19 +263,38 @@ pub struct EpochIter {
     next: usize,
     end: usize,
     worker: Worker,
+    skipped: Arc<SkipLog>,
+    policy: ErrorPolicy,
+    /// Whether batches were left out and none has been handed out yet.
+    only_skipped: bool,
 }
 
-impl Iterator for EpochIter {
-    type Item = Result<Batch>;
+impl EpochIter {
+    /// Batches not taken yet. Fewer come where [`ErrorPolicy::Skip`] leaves out all samples of
+    /// one.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.end - self.next
+    }
 
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.next >= self.end {
-            return None;
-        }
+    /// Whether all batches have been taken.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Where the next batch stands, for [`Loader::resume`].
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position { epoch: self.plan.epoch, batch: self.next }
+    }
+
+    /// Makes the next batch, or waits for it.
+    fn advance(&mut self) -> Result<Batch> {
         let number = self.next;
         self.next += 1;
-        Some(match &mut self.worker {
-            Worker::Caller(builder) => builder.batch(self.plan.job(number)),
+        match &mut self.worker {
+            Worker::Caller(builder) => builder.batch(&self.plan.job(number)),
             Worker::Threads { pool, prefetch } => {
                 let result = pool.take(number);
                 // A new job only when a batch has been taken, so that no more than `prefetch`
@@ -196,13 +305,36 @@ impl Iterator for EpochIter {
                 }
                 result
             }
-        })
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.end - self.next;
-        (left, Some(left))
+        }
     }
 }
 
-impl ExactSizeIterator for EpochIter {}
+impl Iterator for EpochIter {
+    type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.is_empty() {
+            let batch = match self.advance() {
+                Ok(batch) => batch,
+                error => return Some(error),
+            };
+            // Noted when it is handed out, so that the list does not depend on the workers.
+            if let Err(error) = self.skipped.note(&batch.skipped, self.policy) {
+                return Some(Err(error));
+            }
+            if batch.is_empty() {
+                self.only_skipped |= batch.number == 0;
+                continue;
+            }
+            self.only_skipped = false;
+            return Some(Ok(batch));
+        }
+        // An epoch of nothing but unreadable samples must not pass for a short one.
+        std::mem::take(&mut self.only_skipped).then(|| self.skipped.nothing_left().map(Err))?
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let exact = self.policy == ErrorPolicy::Stop;
+        (if exact { self.len() } else { 0 }, Some(self.len()))
+    }
+}

@@ -104,7 +104,7 @@ impl Drop for Threads {
 fn work(builder: &Builder, todo: &Receiver<Job>, done: &Sender<Made>) {
     for job in todo {
         let number = job.number;
-        if done.send((number, builder.batch(job))).is_err() {
+        if done.send((number, builder.batch(&job))).is_err() {
             return;
         }
     }

@@ -147,4 +147,8 @@ impl Dataset for Harmonized {
     fn attribute(&self, index: usize, name: &str) -> Result<Option<String>> {
         self.dataset.attribute(index, name)
     }
+
+    fn file(&self, index: usize) -> Option<std::path::PathBuf> {
+        self.dataset.file(index)
+    }
 }

@@ -1,0 +1,258 @@
+//! Checks of data sets and their splits before anything is trained on them.
+//!
+//! [`Audit`] takes the parts of the data (data sets with pictures, or lists without), looks at
+//! every picture once, and gives an [`AuditReport`]: typed, serialisable, printable, and as one HTML
+//! page ([`Audit::html`]).
+//!
+//! ```
+//! use std::sync::Arc;
+//! use vit_datasets::audit::{Audit, AuditOptions, FindingKind, Severity};
+//! use vit_datasets::{Phantom, PhantomConfig};
+//!
+//! let phantom = |seed| Phantom::new(PhantomConfig { len: 20, seed, ..Default::default() });
+//! let audit = Audit::new(AuditOptions::default())
+//!     .part("train", Arc::new(phantom(1)?))
+//!     .part("test", Arc::new(phantom(1)?));
+//! let report = audit.run(&|_, _| {})?;
+//! assert_eq!(report.worst(), Some(Severity::Error));
+//! assert_eq!(report.of(FindingKind::DuplicateAcross).count(), 20);
+//! # Ok::<(), vit_datasets::Error>(())
+//! ```
+
+mod entries;
+mod html;
+mod labels;
+mod list;
+mod near;
+mod picture;
+mod report;
+mod shared;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::hash::Hasher;
+use crate::parallel::ordered;
+use crate::{Dataset, Progress, Result};
+use entries::{Content, Entries, Part};
+use picture::{Facts, examine};
+
+pub use list::{Attributes, FileList, ListLabels, ListOptions};
+pub use report::{AuditReport, Finding, FindingKind, PartSummary, Prevalence, SampleRef, Severity};
+
+/// What an [`Audit`] looks at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuditOptions {
+    /// Whether pictures are read. Without it only names, patients and labels are compared.
+    pub pictures: bool,
+    /// Two pictures are nearly the same if at most this many of 256 bits of their perceptual
+    /// hashes differ (Krawetz 2013) ...
+    pub near_bits: u32,
+    /// ... and their 32 × 32 grey miniatures correlate at least this much.
+    pub near_correlation: f32,
+    /// Column of the attributes with ages, in years unless a letter says otherwise (`058Y`, `3M`).
+    pub age: Option<String>,
+    /// The highest age in years that is believed.
+    pub max_age: f64,
+    /// Columns of the attributes by which labels are counted.
+    pub subgroups: Vec<String>,
+    /// Severities in place of [`FindingKind::severity`].
+    pub severities: BTreeMap<FindingKind, Severity>,
+    /// Threads that read pictures; 0 for the calling one. The report does not depend on it.
+    pub workers: usize,
+}
+
+impl Default for AuditOptions {
+    /// All pictures, 24 bits, correlation 0.98, ages up to 120, 2 workers.
+    fn default() -> Self {
+        Self {
+            pictures: true,
+            near_bits: 24,
+            near_correlation: 0.98,
+            age: None,
+            max_age: 120.0,
+            subgroups: Vec::new(),
+            severities: BTreeMap::new(),
+            workers: 2,
+        }
+    }
+}
+
+/// An audit of the parts of a data set.
+#[derive(Default)]
+pub struct Audit {
+    options: AuditOptions,
+    parts: Vec<Part>,
+    master: Option<FileList>,
+    attributes: Option<Attributes>,
+    chains: Vec<Vec<Part>>,
+}
+
+impl Audit {
+    /// An audit of nothing yet.
+    #[must_use]
+    pub fn new(options: AuditOptions) -> Self {
+        Self { options, ..Self::default() }
+    }
+
+    /// Adds a split.
+    #[must_use]
+    pub fn part(mut self, name: impl Into<String>, dataset: Arc<dyn Dataset>) -> Self {
+        self.parts.push(Part { name: name.into(), content: Content::Pictures(dataset) });
+        self
+    }
+
+    /// Adds a split of which only the list of files is at hand.
+    #[must_use]
+    pub fn list(mut self, name: impl Into<String>, list: FileList) -> Self {
+        self.parts.push(Part { name: name.into(), content: Content::List(list) });
+        self
+    }
+
+    /// The table that all labels are compared with, by file name.
+    #[must_use]
+    pub fn master(mut self, master: FileList) -> Self {
+        self.master = Some(master);
+        self
+    }
+
+    /// Ages and subgroups.
+    #[must_use]
+    pub fn attributes(mut self, attributes: Attributes) -> Self {
+        self.attributes = Some(attributes);
+        self
+    }
+
+    /// Adds lists each of which must be contained in the next one, smallest first, such as 1 %,
+    /// 10 % and 100 % of the training data.
+    #[must_use]
+    pub fn nested(mut self, lists: Vec<(String, FileList)>) -> Self {
+        let part = |(name, list)| Part { name, content: Content::List(list) };
+        self.chains.push(lists.into_iter().map(part).collect());
+        self
+    }
+
+    /// Looks at everything; `progress` is told how many of the pictures have been read.
+    ///
+    /// # Errors
+    /// The error of a record that cannot be read, or [`crate::Error::Column`] for a column that the
+    /// attributes do not have. Pictures that cannot be read are findings.
+    pub fn run(&self, progress: Progress<'_>) -> Result<AuditReport> {
+        let entries = Entries::collect(&self.parts)?;
+        let facts = self.look(&entries, progress)?;
+        let mut findings = Vec::new();
+        shared::groups(&entries, &mut findings);
+        shared::files(&entries, &facts, &mut findings);
+        shared::names(&entries, &mut findings);
+        shared::duplicates(&entries, &facts, &mut findings);
+        near::near_duplicates(&entries, &facts, &self.options, &mut findings)?;
+        faults(&entries, &facts, &mut findings);
+        modes(&entries, &facts, &mut findings);
+        if let Some(master) = &self.master {
+            labels::against_master(&entries, master, &mut findings);
+        }
+        for chain in &self.chains {
+            labels::nesting(&Entries::collect(chain)?, &mut findings);
+        }
+        let mut prevalence = labels::prevalence(&entries, None);
+        if let Some(attributes) = &self.attributes {
+            labels::ages(&entries, attributes, &self.options, &mut findings)?;
+            for column in &self.options.subgroups {
+                let place = (column.as_str(), attributes.column(column)?, attributes);
+                prevalence.extend(labels::prevalence(&entries, Some(place)));
+            }
+        }
+        for finding in &mut findings {
+            if let Some(severity) = self.options.severities.get(&finding.kind) {
+                finding.severity = *severity;
+            }
+        }
+        Ok(AuditReport::new(summaries(&entries, &facts), findings, prevalence))
+    }
+
+    /// The report as one HTML page without scripts or outside resources, with small versions of
+    /// the pictures that findings are about. They are read again for it.
+    #[must_use]
+    pub fn html(&self, report: &AuditReport, title: &str) -> String {
+        html::page(report, title, &self.parts)
+    }
+
+    /// Facts of all pictures; of lists, and where pictures are not wanted, there are none.
+    fn look(&self, entries: &Entries<'_>, progress: Progress<'_>) -> Result<Vec<Option<Facts>>> {
+        if !self.options.pictures {
+            return Ok(vec![None; entries.list.len()]);
+        }
+        let total = entries.list.iter().filter(|entry| entries.dataset(entry).is_some()).count();
+        let look = |at: usize| {
+            let entry = entries.list.get(at)?;
+            Some(examine(entries.dataset(entry)?, entry.index))
+        };
+        let (mut facts, mut done) = (Vec::with_capacity(entries.list.len()), 0);
+        ordered(entries.list.len(), self.options.workers, look, |_, fact| {
+            done += usize::from(fact.is_some());
+            facts.push(fact);
+            progress(done, total);
+            Ok(())
+        })?;
+        Ok(facts)
+    }
+}
+
+/// What is wrong with single pictures.
+fn faults(entries: &Entries<'_>, facts: &[Option<Facts>], findings: &mut Vec<Finding>) {
+    for (entry, fact) in entries.list.iter().zip(facts) {
+        for (kind, reason) in fact.iter().flat_map(|fact| &fact.faults) {
+            let detail = format!("{}: {}: {reason}", entries.part(entry), entry.id);
+            findings.push(entries.finding(*kind, detail, [entry]));
+        }
+    }
+}
+
+/// Pictures that are not of the most frequent kind.
+fn modes(entries: &Entries<'_>, facts: &[Option<Facts>], findings: &mut Vec<Finding>) {
+    let mut modes: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+    for (entry, fact) in entries.list.iter().zip(facts) {
+        if let Some(mode) = fact.as_ref().and_then(|fact| fact.mode.as_deref()) {
+            modes.entry(mode).or_default().push(entry);
+        }
+    }
+    let most = modes.iter().max_by_key(|(_, found)| found.len()).map(|(mode, _)| *mode);
+    for (mode, found) in &modes {
+        if let Some(most) = most.filter(|most| most != mode) {
+            let detail = format!("{} {mode}, where most pictures are {most}", found.len());
+            let finding = entries.finding(FindingKind::WrongMode, detail, found.iter().copied());
+            findings.push(finding);
+        }
+    }
+}
+
+fn summaries(entries: &Entries<'_>, facts: &[Option<Facts>]) -> Vec<PartSummary> {
+    let of_part = |number: usize| {
+        let mut hasher = Hasher::default();
+        let mut modes = BTreeMap::new();
+        let (mut samples, mut pictures) = (0, 0);
+        let mut groups = std::collections::BTreeSet::new();
+        for (entry, fact) in entries.list.iter().zip(facts) {
+            if entry.part != number {
+                continue;
+            }
+            samples += 1;
+            groups.insert(entry.group.as_str());
+            hasher.text(&entry.id).text(&entry.group).text(&entries.label(entry));
+            if let Some(fact) = fact {
+                hasher.text(&fact.pixels);
+                pictures += usize::from(fact.mode.is_some());
+                if let Some(mode) = &fact.mode {
+                    *modes.entry(mode.clone()).or_default() += 1;
+                }
+            }
+        }
+        let name = entries.parts.get(number).map(|part| part.name.clone()).unwrap_or_default();
+        let content = hasher.finish();
+        PartSummary { name, samples, groups: groups.len(), pictures, modes, content }
+    };
+    (0..entries.parts.len()).map(of_part).collect()
+}

@@ -1,0 +1,126 @@
+//! Patients, files and pictures that are where they must not be, or twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::entries::{Entries, Entry};
+use super::picture::Facts;
+use super::report::{Finding, FindingKind};
+
+/// Patients in more than one part; parts that do not know patients.
+pub(super) fn groups(entries: &Entries<'_>, findings: &mut Vec<Finding>) {
+    let mut groups: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
+    let mut patients = vec![false; entries.parts.len()];
+    for entry in &entries.list {
+        groups.entry(&entry.group).or_default().push(entry);
+        if let Some(known) = patients.get_mut(entry.part) {
+            *known |= entry.group != entry.id;
+        }
+    }
+    for (part, _) in entries.parts.iter().zip(&patients).filter(|(_, known)| !**known) {
+        let detail = format!(
+            "{}: every picture counts as a patient of its own, so shared patients cannot be found",
+            part.name
+        );
+        findings.push(entries.finding(FindingKind::NoGroups, detail, []));
+    }
+    for (group, members) in groups {
+        let patient = |entry: &&Entry| patients.get(entry.part).copied().unwrap_or_default();
+        let members: Vec<&Entry> = members.into_iter().filter(patient).collect();
+        let parts = entries.parts_of(members.iter().copied());
+        if parts.len() > 1 {
+            let detail =
+                format!("patient '{group}' has {} pictures in {}", members.len(), parts.join(", "));
+            findings.push(entries.finding(FindingKind::SharedGroup, detail, members));
+        }
+    }
+}
+
+/// Files that are listed in more than one part. The key is (labels, file name): names alone are
+/// not unique in every data set.
+pub(super) fn files(entries: &Entries<'_>, facts: &[Option<Facts>], findings: &mut Vec<Finding>) {
+    type Member<'a> = (&'a Entry, Option<&'a Facts>);
+    let mut files: BTreeMap<(&str, String), Vec<Member<'_>>> = BTreeMap::new();
+    for (entry, fact) in entries.list.iter().zip(facts) {
+        if let Some(name) = &entry.file_name {
+            files.entry((name, entries.label(entry))).or_default().push((entry, fact.as_ref()));
+        }
+    }
+    for ((name, label), members) in files {
+        let parts = entries.parts_of(members.iter().map(|(entry, _)| *entry));
+        // Files of one name that were read and are different pictures are not the same file.
+        let pictures: Option<BTreeSet<&str>> =
+            members.iter().map(|(_, fact)| fact.map(|fact| fact.pixels.as_str())).collect();
+        if parts.len() > 1 && pictures.is_none_or(|pictures| pictures.len() < members.len()) {
+            let detail = format!("'{name}' ({label}) is in {}", parts.join(", "));
+            let members = members.iter().map(|(entry, _)| *entry);
+            findings.push(entries.finding(FindingKind::SharedFile, detail, members));
+        }
+    }
+}
+
+/// One file name with several labels.
+pub(super) fn names(entries: &Entries<'_>, findings: &mut Vec<Finding>) {
+    let mut names: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
+    for entry in &entries.list {
+        if let Some(name) = &entry.file_name {
+            names.entry(name).or_default().push(entry);
+        }
+    }
+    for (name, members) in names {
+        let labels: BTreeSet<String> = members.iter().map(|entry| entries.label(entry)).collect();
+        if labels.len() > 1 {
+            let labels: Vec<String> = labels.into_iter().collect();
+            let detail =
+                format!("'{name}' comes {} times, as {}", members.len(), labels.join("; "));
+            findings.push(entries.finding(FindingKind::NameInClasses, detail, members));
+        }
+    }
+}
+
+/// Samples with the same pixels.
+pub(super) fn duplicates(
+    entries: &Entries<'_>,
+    facts: &[Option<Facts>],
+    findings: &mut Vec<Finding>,
+) {
+    let mut pictures: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (at, fact) in facts.iter().enumerate() {
+        if let Some(fact) = fact.as_ref().filter(|fact| !fact.pixels.is_empty()) {
+            pictures.entry(&fact.pixels).or_default().push(at);
+        }
+    }
+    let mut groups: Vec<Vec<usize>> =
+        pictures.into_values().filter(|members| members.len() > 1).collect();
+    // In the order of the data: hashes have none.
+    groups.sort_unstable();
+    for places in groups {
+        let members: Vec<&Entry> = places.iter().filter_map(|&at| entries.list.get(at)).collect();
+        let bytes: BTreeSet<Option<&String>> = places
+            .iter()
+            .map(|&at| facts.get(at).and_then(Option::as_ref).and_then(|fact| fact.file.as_ref()))
+            .collect();
+        let how = match (bytes.len(), bytes.contains(&None)) {
+            (_, true) => "",
+            (1, _) => ", the same bytes",
+            _ => ", other bytes",
+        };
+        let ids: Vec<String> = members
+            .iter()
+            .map(|entry| format!("{} in {}", entry.id, entries.part(entry)))
+            .collect();
+        let detail = format!("{}{how}", ids.join(" = "));
+        let kind = if entries.parts_of(members.iter().copied()).len() > 1 {
+            FindingKind::DuplicateAcross
+        } else {
+            FindingKind::DuplicateWithin
+        };
+        findings.push(entries.finding(kind, detail, members.iter().copied()));
+
+        let labels: BTreeSet<String> = members.iter().map(|entry| entries.label(entry)).collect();
+        if labels.len() > 1 {
+            let labels: Vec<String> = labels.into_iter().collect();
+            let detail = format!("{}: {}", ids.join(" = "), labels.join("; "));
+            findings.push(entries.finding(FindingKind::DuplicateLabels, detail, members));
+        }
+    }
+}
