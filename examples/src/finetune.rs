@@ -102,7 +102,7 @@ impl FinetuneArgs {
                     bail!("{} has adapters; start from its merged file", path.display())
                 }
             };
-            config.img_size = self.data.input_size;
+            config.img_size = self.data.input_size.into();
             normalisation = Some((card.mean, card.std));
         }
         Ok(Base { config, file: Some(file), normalisation })

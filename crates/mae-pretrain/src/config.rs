@@ -80,6 +80,13 @@ impl MaeConfig {
     /// [`Error::Config`] naming the first that does not.
     pub fn check(&self) -> Result<()> {
         self.encoder.check()?;
+        if self.encoder.prefix_tokens() != 1 || self.encoder.prefix_positions() != 1 {
+            return Err(Error::Config(
+                "a masked auto-encoder's encoder has a class token with a position, and no other \
+                 token before the patches"
+                    .to_string(),
+            ));
+        }
         let (dim, heads) = (self.decoder_embed_dim, self.decoder_num_heads);
         if dim == 0 || heads == 0 || !dim.is_multiple_of(heads) || !dim.is_multiple_of(4) {
             return Err(Error::Config(format!(

@@ -134,7 +134,7 @@ impl Mae {
                 images.dims()
             )));
         }
-        let tokens = self.encoder.embed_visible(images, &masking.visible()?)?;
+        let tokens = self.encoder.embed_visible(images, &masking.visible()?, ctx)?;
         Ok(self.encoder.encode(&tokens, ctx)?)
     }
 

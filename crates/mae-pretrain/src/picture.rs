@@ -67,8 +67,7 @@ fn panels(
 ) -> Result<[Tensor; 4]> {
     let config = model.config();
     let (grid, patch) = (config.encoder.grid(), config.encoder.patch_size);
-    let rebuild =
-        |tokens: &Tensor| unpatchify(tokens, patch, (grid, grid), PatchOrder::ChannelLast);
+    let rebuild = |tokens: &Tensor| unpatchify(tokens, patch, grid, PatchOrder::ChannelLast);
     let mask = masking.mask_tensor(images.device())?.to_dtype(images.dtype())?;
     let mask = mask.unsqueeze(2)?.broadcast_as(output.pred.shape())?;
     let hidden = rebuild(&mask.contiguous()?)?;

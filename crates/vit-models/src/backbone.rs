@@ -4,8 +4,18 @@ use crate::{Context, Result};
 
 /// A feature extractor: pictures to tokens and to one embedding.
 pub trait Backbone: Send + Sync {
-    /// Width of tokens and embedding.
+    /// Width of the tokens.
     fn embed_dim(&self) -> usize;
+
+    /// Width of the embedding, where pooling makes it another than that of tokens.
+    fn num_features(&self) -> usize {
+        self.embed_dim()
+    }
+
+    /// Tokens before the patches: class token, registers.
+    fn prefix_tokens(&self) -> usize {
+        0
+    }
 
     /// Rows and columns of patches.
     fn patch_grid(&self) -> (usize, usize);
@@ -28,10 +38,10 @@ pub trait Backbone: Send + Sync {
         ctx: &Context,
     ) -> Result<Vec<Tensor>>;
 
-    /// One embedding per picture, `[B, C, H, W]` to `[B, D]`: what a head gets.
+    /// One embedding per picture, `[B, C, H, W]` to `[B, num_features]`: what a head gets.
     ///
     /// # Errors
-    /// When the pictures do not fit the model.
+    /// When the pictures do not fit the model, or it pools nothing.
     fn embed(&self, images: &Tensor, ctx: &Context) -> Result<Tensor>;
 }
 

@@ -1,16 +1,37 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, ImageSize, PositionFilter, Result};
 
-/// How tokens become one embedding.
+/// How tokens become one embedding. Where the norm stands is [`VitConfig::norm_after_pooling`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Pooling {
-    /// The class token after the final norm (`norm.*`).
+    /// The class token.
     ClassToken,
-    /// The mean of the patch tokens, then a norm (`fc_norm.*`). There is no `norm.*`.
+    /// The mean of the patch tokens.
     GlobalPool,
+    /// The class token and the mean of the patch tokens, one after the other: twice as wide
+    /// (the linear evaluation of DINOv2).
+    ClassAverage,
+    /// The largest value over the patch tokens, channel by channel.
+    Max,
+    /// None: there are tokens and no embedding.
+    None,
+}
+
+/// What stands between the two matrices of a block's MLP.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Mlp {
+    /// GELU, the exact form with erf.
+    #[default]
+    Gelu,
+    /// `silu(gate) · value` (Shazeer, arXiv 2002.05202) with gate and value from one matrix, gate
+    /// first, as timm's `SwiGLUPacked` and DINOv2's giant have it: `mlp.fc1` is `[hidden, D]`,
+    /// `mlp.fc2` `[D, hidden / 2]`.
+    SwigluPacked,
 }
 
 /// Where position information comes from.
@@ -42,9 +63,9 @@ pub enum InitScheme {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VitConfig {
-    /// Side of the square pictures, in pixels.
-    pub img_size: usize,
-    /// Side of a patch, in pixels; divides `img_size`.
+    /// Height and width of the pictures, in pixels.
+    pub img_size: ImageSize,
+    /// Side of a patch, in pixels; divides both sides of `img_size`.
     pub patch_size: usize,
     /// Channels of the pictures.
     pub in_chans: usize,
@@ -54,16 +75,69 @@ pub struct VitConfig {
     pub depth: usize,
     /// Attention heads; divides `embed_dim`.
     pub num_heads: usize,
-    /// Hidden width of the MLP over `embed_dim`.
+    /// Width of the MLP's first matrix over `embed_dim`.
     pub mlp_ratio: f64,
+    /// What stands between the MLP's two matrices.
+    #[serde(default)]
+    pub mlp: Mlp,
     /// Whether the fused query, key, value projection has a bias.
     pub qkv_bias: bool,
+    /// Layer norm of queries and keys, head by head (`attn.q_norm`, `attn.k_norm`).
+    #[serde(default)]
+    pub qk_norm: bool,
+    /// First value of LayerScale (Touvron et al., arXiv 2103.17239; `ls1.gamma`, `ls2.gamma`);
+    /// `None` for none.
+    #[serde(default)]
+    pub init_values: Option<f64>,
+    /// A norm before the first block (`norm_pre`); the patch embedding then has no bias.
+    #[serde(default)]
+    pub pre_norm: bool,
     /// Added to the variance in layer norms.
     pub layer_norm_eps: f64,
     /// Largest drop-path rate: block `i` of `n` gets `drop_path · i / (n − 1)`.
     pub drop_path: f64,
+    /// Rate of dropout on the embedding before the head.
+    #[serde(default)]
+    pub drop_rate: f64,
+    /// Rate of dropout on tokens after positions are added.
+    #[serde(default)]
+    pub pos_drop_rate: f64,
+    /// Share of the patches that training leaves out, drawn anew for each picture (Liu et al.,
+    /// arXiv 2208.07220).
+    #[serde(default)]
+    pub patch_drop_rate: f64,
+    /// Rate of dropout after the projection of the attention and in the MLP.
+    #[serde(default)]
+    pub proj_drop_rate: f64,
+    /// Rate of dropout on attention weights.
+    #[serde(default)]
+    pub attn_drop_rate: f64,
+    /// Whether there is a class token (`cls_token`).
+    #[serde(default = "yes")]
+    pub class_token: bool,
+    /// Whether a distillation token (`dist_token`) with a head of its own (`head_dist`) follows the
+    /// class token (DeiT, arXiv 2012.12877). Scores are the mean of both heads.
+    #[serde(default)]
+    pub distilled: bool,
+    /// Register tokens (`reg_token`; Darcet et al., arXiv 2309.16588).
+    #[serde(default)]
+    pub reg_tokens: usize,
+    /// Whether `pos_embed` has rows for patches only, and none for the tokens before them.
+    #[serde(default)]
+    pub no_embed_class: bool,
+    /// Whether pictures of any size that is a multiple of `patch_size` are taken: the position
+    /// table is then resized as they come.
+    #[serde(default)]
+    pub dynamic_img_size: bool,
+    /// Filter by which the position table is resized.
+    #[serde(default)]
+    pub position_filter: PositionFilter,
     /// How tokens become one embedding.
     pub pooling: Pooling,
+    /// Whether the norm stands after pooling (`fc_norm`) and not before it (`norm`). `None` is
+    /// timm's rule: after for the mean and the maximum of patches, before for the rest.
+    #[serde(default)]
+    pub fc_norm: Option<bool>,
     /// Outputs of the head; 0 for no head.
     pub num_classes: usize,
     /// Where position information comes from.
@@ -72,76 +146,11 @@ pub struct VitConfig {
     pub init: InitScheme,
 }
 
+fn yes() -> bool {
+    true
+}
+
 impl VitConfig {
-    fn preset(embed_dim: usize, depth: usize, num_heads: usize, patch: usize, img: usize) -> Self {
-        Self {
-            img_size: img,
-            patch_size: patch,
-            in_chans: 3,
-            embed_dim,
-            depth,
-            num_heads,
-            mlp_ratio: 4.,
-            qkv_bias: true,
-            layer_norm_eps: 1e-6,
-            drop_path: 0.,
-            pooling: Pooling::ClassToken,
-            num_classes: 0,
-            position_table: PositionTable::Learned,
-            init: InitScheme::Timm,
-        }
-    }
-
-    /// ViT-Ti: width 192, 12 blocks, 3 heads.
-    #[must_use]
-    pub fn vit_tiny(patch_size: usize, img_size: usize) -> Self {
-        Self::preset(192, 12, 3, patch_size, img_size)
-    }
-
-    /// ViT-S: width 384, 12 blocks, 6 heads.
-    #[must_use]
-    pub fn vit_small(patch_size: usize, img_size: usize) -> Self {
-        Self::preset(384, 12, 6, patch_size, img_size)
-    }
-
-    /// ViT-B: width 768, 12 blocks, 12 heads.
-    #[must_use]
-    pub fn vit_base(patch_size: usize, img_size: usize) -> Self {
-        Self::preset(768, 12, 12, patch_size, img_size)
-    }
-
-    /// ViT-L: width 1024, 24 blocks, 16 heads.
-    #[must_use]
-    pub fn vit_large(patch_size: usize, img_size: usize) -> Self {
-        Self::preset(1024, 24, 16, patch_size, img_size)
-    }
-
-    /// ViT-H: width 1280, 32 blocks, 16 heads.
-    #[must_use]
-    pub fn vit_huge(patch_size: usize, img_size: usize) -> Self {
-        Self::preset(1280, 32, 16, patch_size, img_size)
-    }
-
-    /// A preset by name: `vit_tiny`, `vit_small`, `vit_base`, `vit_large` or `vit_huge`.
-    ///
-    /// # Errors
-    /// [`Error::Config`] for another name.
-    pub fn by_name(name: &str, patch_size: usize, img_size: usize) -> Result<Self> {
-        let preset = match name {
-            "vit_tiny" => Self::vit_tiny,
-            "vit_small" => Self::vit_small,
-            "vit_base" => Self::vit_base,
-            "vit_large" => Self::vit_large,
-            "vit_huge" => Self::vit_huge,
-            _ => {
-                return Err(Error::Config(format!(
-                    "no model '{name}'; there are vit_tiny, vit_small, vit_base, vit_large, vit_huge"
-                )));
-            }
-        };
-        Ok(preset(patch_size, img_size))
-    }
-
     /// As a classifier with a fresh head.
     #[must_use]
     pub fn classifier(mut self, num_classes: usize, pooling: Pooling) -> Self {
@@ -162,19 +171,45 @@ impl VitConfig {
         self
     }
 
-    /// Patches per side.
+    /// Rows and columns of patches.
     #[must_use]
-    pub fn grid(&self) -> usize {
-        self.img_size.checked_div(self.patch_size).unwrap_or(0)
+    pub fn grid(&self) -> (usize, usize) {
+        self.img_size.grid(self.patch_size)
     }
 
     /// Patches per picture.
     #[must_use]
     pub fn num_patches(&self) -> usize {
-        self.grid() * self.grid()
+        let (rows, columns) = self.grid();
+        rows * columns
     }
 
-    /// Hidden width of the MLP: `embed_dim · mlp_ratio`, cut to an integer.
+    /// Tokens before the patches: class token, distillation token, registers.
+    #[must_use]
+    pub fn prefix_tokens(&self) -> usize {
+        usize::from(self.class_token) + usize::from(self.distilled) + self.reg_tokens
+    }
+
+    /// Rows of the position table before those of the patches.
+    #[must_use]
+    pub fn prefix_positions(&self) -> usize {
+        if self.no_embed_class { 0 } else { self.prefix_tokens() }
+    }
+
+    /// Whether the norm stands after pooling (`fc_norm`) and not before it (`norm`).
+    #[must_use]
+    pub fn norm_after_pooling(&self) -> bool {
+        let rule = matches!(self.pooling, Pooling::GlobalPool | Pooling::Max);
+        self.fc_norm.unwrap_or(rule)
+    }
+
+    /// Width of the embedding that the head gets.
+    #[must_use]
+    pub fn num_features(&self) -> usize {
+        if self.pooling == Pooling::ClassAverage { 2 * self.embed_dim } else { self.embed_dim }
+    }
+
+    /// Width of the MLP's first matrix: `embed_dim · mlp_ratio`, cut to an integer.
     #[must_use]
     pub fn hidden_dim(&self) -> usize {
         (self.embed_dim as f64 * self.mlp_ratio) as usize
@@ -191,55 +226,97 @@ impl VitConfig {
     /// # Errors
     /// [`Error::Config`] naming the first field that does not.
     pub fn check(&self) -> Result<()> {
-        let positive = [
-            ("img_size", self.img_size),
-            ("patch_size", self.patch_size),
-            ("in_chans", self.in_chans),
-            ("embed_dim", self.embed_dim),
-            ("depth", self.depth),
-            ("num_heads", self.num_heads),
-        ];
-        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return Err(Error::Config(format!("{name} is 0")));
-        }
-        let faults = [
-            (
-                !self.img_size.is_multiple_of(self.patch_size),
-                format!(
-                    "img_size {} is not a multiple of patch_size {}",
-                    self.img_size, self.patch_size
-                ),
-            ),
-            (
-                !self.embed_dim.is_multiple_of(self.num_heads),
-                format!(
-                    "embed_dim {} is not a multiple of num_heads {}",
-                    self.embed_dim, self.num_heads
-                ),
-            ),
-            (
-                self.position_table == PositionTable::SinCos && !self.embed_dim.is_multiple_of(4),
-                format!(
-                    "embed_dim {} is not a multiple of 4, as the sin-cos table needs",
-                    self.embed_dim
-                ),
-            ),
-            (
-                !(0. ..1.).contains(&self.drop_path),
-                format!("drop_path {} is not in [0, 1)", self.drop_path),
-            ),
-            (
-                !self.mlp_ratio.is_finite() || self.hidden_dim() == 0,
-                format!("mlp_ratio {}", self.mlp_ratio),
-            ),
-            (
-                !self.layer_norm_eps.is_finite() || self.layer_norm_eps <= 0.,
-                format!("layer_norm_eps {}", self.layer_norm_eps),
-            ),
-        ];
-        match faults.into_iter().find(|(fault, _)| *fault) {
-            Some((_, message)) => Err(Error::Config(message)),
+        let faults = self.size_faults().into_iter().chain(self.habit_faults());
+        match faults.flatten().next() {
+            Some(message) => Err(Error::Config(message)),
             None => Ok(()),
         }
     }
+
+    fn size_faults(&self) -> Vec<Option<String>> {
+        let ImageSize { height, width } = self.img_size;
+        let (dim, heads, patch) = (self.embed_dim, self.num_heads, self.patch_size);
+        let sizes = [
+            ("img_size", height),
+            ("img_size", width),
+            ("patch_size", patch),
+            ("in_chans", self.in_chans),
+            ("embed_dim", dim),
+            ("depth", self.depth),
+            ("num_heads", heads),
+        ];
+        let zero = sizes.iter().find(|(_, size)| *size == 0);
+        // A file's numbers decide what is allocated, and products of them must not overflow.
+        let large = sizes.iter().find(|(_, size)| *size > LARGEST);
+        if let Some((name, _)) = zero {
+            return vec![Some(format!("{name} is 0"))];
+        }
+        if let Some((name, size)) = large {
+            return vec![Some(format!("{name} {size} is more than {LARGEST}"))];
+        }
+        let fault = |fault: bool, message: String| fault.then_some(message);
+        let hidden = self.hidden_dim();
+        vec![
+            fault(
+                !height.is_multiple_of(patch) || !width.is_multiple_of(patch),
+                format!("img_size {} is not a multiple of patch_size {patch}", self.img_size),
+            ),
+            fault(
+                !dim.is_multiple_of(heads),
+                format!("embed_dim {dim} is not a multiple of num_heads {heads}"),
+            ),
+            fault(
+                self.position_table == PositionTable::SinCos && !dim.is_multiple_of(4),
+                format!("embed_dim {dim} is not a multiple of 4, as the sin-cos table needs"),
+            ),
+            fault(
+                !self.mlp_ratio.is_finite() || hidden == 0 || hidden > LARGEST,
+                format!("mlp_ratio {}", self.mlp_ratio),
+            ),
+            fault(
+                self.mlp == Mlp::SwigluPacked && !hidden.is_multiple_of(2),
+                format!("the MLP's width {hidden} is odd, which cannot hold gate and value"),
+            ),
+            fault(
+                self.num_classes > LARGEST || self.reg_tokens > LARGEST,
+                format!("num_classes {}, reg_tokens {}", self.num_classes, self.reg_tokens),
+            ),
+        ]
+    }
+
+    fn habit_faults(&self) -> Vec<Option<String>> {
+        let fault = |fault: bool, message: &str| fault.then(|| message.to_string());
+        let rates = [
+            ("drop_path", self.drop_path),
+            ("drop_rate", self.drop_rate),
+            ("pos_drop_rate", self.pos_drop_rate),
+            ("patch_drop_rate", self.patch_drop_rate),
+            ("proj_drop_rate", self.proj_drop_rate),
+            ("attn_drop_rate", self.attn_drop_rate),
+        ];
+        let rate = rates.iter().find(|(_, rate)| !(0. ..1.).contains(rate));
+        let eps = self.layer_norm_eps;
+        let class = matches!(self.pooling, Pooling::ClassToken | Pooling::ClassAverage);
+        vec![
+            rate.map(|(name, rate)| format!("{name} {rate} is not in [0, 1)")),
+            (!eps.is_finite() || eps <= 0.).then(|| format!("layer_norm_eps {eps}")),
+            self.init_values.filter(|v| !v.is_finite()).map(|v| format!("init_values {v}")),
+            fault(class && !self.class_token, "pooling by class token without class_token"),
+            fault(
+                self.pooling == Pooling::None && self.num_classes > 0,
+                "a head needs an embedding, and pooling is none",
+            ),
+            fault(
+                self.norm_after_pooling() && self.pooling == Pooling::ClassAverage,
+                "fc_norm cannot norm two embeddings side by side",
+            ),
+            fault(
+                self.distilled && (!self.class_token || self.pooling != Pooling::ClassToken),
+                "a distilled model has a class token and is pooled by it",
+            ),
+        ]
+    }
 }
+
+/// No side, width or count of a model is above this.
+const LARGEST: usize = 1 << 20;

@@ -9,7 +9,8 @@ pub enum Error {
     Config(String),
     /// Pictures do not fit the model.
     #[error(
-        "the model takes pictures of [batch, {channels}, {height}, {width}], these are {got:?}"
+        "the model takes pictures of [batch, {channels}, {height}, {width}]{}, these are {got:?}",
+        multiples_of.map(|patch| format!(" or of other multiples of {patch}")).unwrap_or_default()
     )]
     Input {
         /// Channels the model was built for.
@@ -18,6 +19,8 @@ pub enum Error {
         height: usize,
         /// Width the model was built for.
         width: usize,
+        /// For a model of dynamic size: what height and width must be multiples of.
+        multiples_of: Option<usize>,
         /// Shape given.
         got: Vec<usize>,
     },

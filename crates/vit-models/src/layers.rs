@@ -71,6 +71,12 @@ impl Linear {
         self.adapter.is_none().then_some((&self.weight, self.bias.as_ref()))
     }
 
+    /// Another weight and bias of the same shapes.
+    pub(crate) fn set_plain(&mut self, weight: Tensor, bias: Tensor) {
+        self.weight = weight;
+        self.bias = Some(bias);
+    }
+
     /// Weight, bias and the adapter's parameters.
     pub(crate) fn tensors(&self) -> impl Iterator<Item = Tensor> {
         let adapter = self.adapter.iter().flat_map(|adapter| adapter.parameters());

@@ -8,6 +8,10 @@ mod error;
 mod layers;
 mod params;
 mod position;
+mod preprocessing;
+mod presets;
+mod size;
+mod stem;
 mod vit;
 mod weights;
 
@@ -15,12 +19,15 @@ pub use backbone::{Backbone, Classifier};
 pub use block::{Block, BlockConfig};
 pub use candle_core;
 pub use candle_nn;
-pub use config::{InitScheme, Pooling, PositionTable, VitConfig};
+pub use config::{InitScheme, Mlp, Pooling, PositionTable, VitConfig};
 pub use context::Context;
 pub use error::{Error, Result};
 pub use layers::{Adapter, LayerNorm, Linear};
 pub use params::{Param, ParamInit, ParamSpec, ParamStore};
-pub use position::{resize_position_table, sin_cos_table};
+pub use position::{PositionFilter, resize_position_table, sin_cos_table};
+pub use preprocessing::{CropMode, Interpolation, Preprocessing};
+pub use presets::Preset;
+pub use size::ImageSize;
 pub use vit::Vit;
 pub use vit_kernels::TokenRows;
 pub use weights::{

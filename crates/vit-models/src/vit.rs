@@ -1,31 +1,28 @@
-use std::sync::Arc;
-
-use candle_core::{D, Tensor};
+use candle_core::Tensor;
 use candle_nn::VarBuilder;
-use vit_kernels::{PatchOrder, TokenAssembly, TokenRows};
+use vit_kernels::TokenRows;
 
 use crate::block::read_blocks;
+use crate::stem::Stem;
 use crate::{
-    Backbone, Block, Classifier, Context, Error, InitScheme, LayerNorm, Linear, ParamInit,
-    ParamSpec, Pooling, PositionTable, Result, VitConfig, sin_cos_table,
+    Backbone, Block, Classifier, Context, Error, LayerNorm, Linear, ParamSpec, Pooling, Result,
+    VitConfig,
 };
 
 /// A vision transformer, from pictures to tokens, an embedding and class scores.
 ///
-/// Parameters have the names of MAE and timm. The encoder of a masked auto-encoder is one of
+/// Parameters have the names of timm and MAE. The encoder of a masked auto-encoder is one of
 /// these, used in pieces: [`Vit::embed_visible`], then [`Vit::encode`].
 #[derive(Debug, Clone)]
 pub struct Vit {
     config: VitConfig,
-    /// `[D, C, p, p]`, used as the matrix `[D, C·p²]`.
-    patch_weight: Tensor,
-    patch_bias: Tensor,
-    class_token: Tensor,
-    position_table: Tensor,
+    stem: Stem,
     blocks: Vec<Block>,
-    /// `norm` for the class token, `fc_norm` after global pooling.
+    /// `norm` before pooling, `fc_norm` after it.
     norm: LayerNorm,
     head: Option<Linear>,
+    /// Of the distillation token.
+    head_dist: Option<Linear>,
 }
 
 impl Vit {
@@ -35,50 +32,22 @@ impl Vit {
     /// [`Error::Config`] when the configuration contradicts itself.
     pub fn specs(config: &VitConfig) -> Result<Vec<ParamSpec>> {
         config.check()?;
-        let mut specs = Self::stem_specs(config)?;
+        let mut specs = Stem::specs(config)?;
         for i in 0..config.depth {
             specs.extend(Block::specs(&format!("blocks.{i}"), &config.block(i)));
         }
-        let norm = LayerNorm::specs(norm_name(config.pooling), config.embed_dim);
-        let head = match config.num_classes {
-            0 => Vec::new(),
-            classes => {
-                let weight = config.init.matrix(config.embed_dim, classes);
-                Linear::specs("head", config.embed_dim, classes, true, weight)
-            }
-        };
+        let norm = LayerNorm::specs(norm_name(config), config.embed_dim);
+        let head: Vec<_> = head_names(config)
+            .iter()
+            .flat_map(|name| {
+                let (width, classes) = (config.num_features(), config.num_classes);
+                Linear::specs(name, width, classes, true, config.init.matrix(width, classes))
+            })
+            .collect();
         // The reference registers `fc_norm` after the head and `norm` before it.
-        let tail = match config.pooling {
-            Pooling::ClassToken => [norm, head],
-            Pooling::GlobalPool => [head, norm],
-        };
+        let tail = if config.norm_after_pooling() { [head, norm] } else { [norm, head] };
         specs.extend(tail.concat());
         Ok(specs)
-    }
-
-    fn stem_specs(config: &VitConfig) -> Result<Vec<ParamSpec>> {
-        let VitConfig { embed_dim: dim, patch_size: p, in_chans: c, init, .. } = *config;
-        let (fan_in, rows) = (c * p * p, config.num_patches() + 1);
-        let patch_weight = match init {
-            InitScheme::Mae => ParamInit::xavier_uniform(fan_in, dim),
-            InitScheme::Timm => ParamInit::fan_in_uniform(fan_in),
-        };
-        let mut table =
-            ParamSpec::new("pos_embed".to_string(), &[1, rows, dim], ParamInit::Normal(0.02));
-        if config.position_table == PositionTable::SinCos {
-            table.init = ParamInit::Values(Arc::new(sin_cos_table(dim, config.grid())?));
-            table.trainable = false;
-        }
-        Ok(vec![
-            ParamSpec::new("cls_token".to_string(), &[1, 1, dim], ParamInit::Normal(0.02)),
-            table,
-            ParamSpec::new("patch_embed.proj.weight".to_string(), &[dim, c, p, p], patch_weight),
-            ParamSpec::new(
-                "patch_embed.proj.bias".to_string(),
-                &[dim],
-                ParamInit::fan_in_uniform(fan_in),
-            ),
-        ])
     }
 
     /// Reads the model from a parameter store, a memory-mapped file or whatever else a
@@ -89,19 +58,16 @@ impl Vit {
     /// that is missing or has another shape.
     pub fn new(config: &VitConfig, vb: &VarBuilder) -> Result<Self> {
         config.check()?;
-        let VitConfig { embed_dim: dim, patch_size: p, in_chans: c, .. } = *config;
-        let head = match config.num_classes {
-            0 => None,
-            classes => Some(Linear::new(dim, classes, true, &vb.pp("head"))?),
-        };
+        let (dim, eps) = (config.embed_dim, config.layer_norm_eps);
+        let mut heads = head_names(config)
+            .iter()
+            .map(|name| Linear::new(config.num_features(), config.num_classes, true, &vb.pp(name)));
         Ok(Self {
-            patch_weight: vb.get((dim, c, p, p), "patch_embed.proj.weight")?,
-            patch_bias: vb.get(dim, "patch_embed.proj.bias")?,
-            class_token: vb.get((1, 1, dim), "cls_token")?,
-            position_table: vb.get((1, config.num_patches() + 1, dim), "pos_embed")?,
+            stem: Stem::new(config, vb)?,
             blocks: read_blocks("blocks", (0..config.depth).map(|i| config.block(i)), vb)?,
-            norm: LayerNorm::new(dim, config.layer_norm_eps, &vb.pp(norm_name(config.pooling)))?,
-            head,
+            norm: LayerNorm::new(dim, eps, &vb.pp(norm_name(config)))?,
+            head: heads.next().transpose()?,
+            head_dist: heads.next().transpose()?,
             config: config.clone(),
         })
     }
@@ -112,69 +78,42 @@ impl Vit {
         &self.config
     }
 
-    /// Class token and patch embeddings with their positions: `[B, C, H, W]` to `[B, 1 + L, D]`,
-    /// patch `row · grid + column` at place `1 + row · grid + column`.
+    /// The same model, ready to be run often and never trained: LayerScale is multiplied into the
+    /// weights once instead of at each pass. It no longer shares those with a parameter store.
+    ///
+    /// # Errors
+    /// When a product cannot be computed.
+    pub fn for_inference(mut self) -> Result<Self> {
+        for block in &mut self.blocks {
+            block.fold_layer_scale()?;
+        }
+        Ok(self)
+    }
+
+    /// Prefix tokens (class, distillation, registers) and patch embeddings with their positions:
+    /// `[B, C, H, W]` to `[B, prefix + L, D]`, patch `row · columns + column` at place
+    /// `prefix + row · columns + column`. In training with [`VitConfig::patch_drop_rate`] some
+    /// patches are left out.
     ///
     /// # Errors
     /// [`Error::Input`] for pictures of another size or number of channels.
-    pub fn embed_patches(&self, images: &Tensor) -> Result<Tensor> {
-        let patches = u32::try_from(self.config.num_patches()).unwrap_or(u32::MAX);
-        let batch = images.dims().first().copied().unwrap_or(0);
-        let ids: Vec<u32> = (0..patches).collect();
-        self.embed_some(images, None, &ids.repeat(batch))
+    pub fn embed_patches(&self, images: &Tensor, ctx: &Context) -> Result<Tensor> {
+        self.stem.forward(&self.config, images, None, ctx)
     }
 
     /// [`Vit::embed_patches`] of some patches of each picture, in the order of `visible`, as MAE's
-    /// encoder sees them: `[B, 1 + Q, D]`. Hidden patches cost nothing.
+    /// encoder sees them: `[B, prefix + Q, D]`. Hidden patches cost nothing.
     ///
     /// # Errors
     /// [`Error::Input`] for pictures of another size or number of channels; when `visible` was
     /// made for another batch.
-    pub fn embed_visible(&self, images: &Tensor, visible: &TokenRows) -> Result<Tensor> {
-        let patches = self.config.num_patches() as u32;
-        let ids: Vec<u32> = visible.flat().iter().map(|row| row % patches.max(1)).collect();
-        self.embed_some(images, Some(visible), &ids)
-    }
-
-    /// `ids` are the patches of each picture that are embedded, picture by picture.
-    fn embed_some(
+    pub fn embed_visible(
         &self,
         images: &Tensor,
-        visible: Option<&TokenRows>,
-        ids: &[u32],
+        visible: &TokenRows,
+        ctx: &Context,
     ) -> Result<Tensor> {
-        let VitConfig { img_size, patch_size, in_chans, embed_dim, .. } = self.config;
-        let fits = matches!(images.dims(), [_, c, h, w]
-            if *c == in_chans && *h == img_size && *w == img_size);
-        if !fits {
-            return Err(Error::Input {
-                channels: in_chans,
-                height: img_size,
-                width: img_size,
-                got: images.dims().to_vec(),
-            });
-        }
-        // A convolution whose kernel equals its stride is a matrix product of patches.
-        let order = PatchOrder::ChannelFirst;
-        let patches = match visible {
-            None => vit_kernels::patchify(images, patch_size, order)?,
-            Some(visible) => vit_kernels::patchify_rows(images, patch_size, order, visible)?,
-        };
-        let weight = self.patch_weight.reshape((embed_dim, ()))?;
-        let tokens = vit_kernels::linear(&patches, &weight, Some(&self.patch_bias))?;
-        let (batch, count, _) = tokens.dims3()?;
-        if batch == 0 {
-            return Ok(Tensor::zeros((0, 1 + count, embed_dim), tokens.dtype(), tokens.device())?);
-        }
-        let sources: Vec<Option<u32>> =
-            std::iter::once(None).chain((0..count as u32).map(Some)).collect();
-        let positions: Vec<u32> = ids
-            .chunks(count.max(1))
-            .flat_map(|ids| std::iter::once(0).chain(ids.iter().map(|id| id + 1)))
-            .collect();
-        let plan = TokenAssembly::new(&sources.repeat(batch), &positions, batch, count)?;
-        let (class, table) = (&self.class_token, &self.position_table);
-        Ok(vit_kernels::assemble_tokens(&tokens, class, table, &plan)?)
+        self.stem.forward(&self.config, images, Some(visible), ctx)
     }
 
     /// All blocks: `[B, N, D]` to `[B, N, D]`, before any final norm.
@@ -182,8 +121,12 @@ impl Vit {
     /// # Errors
     /// When shapes do not fit or the context does not belong to the batch.
     pub fn blocks(&self, tokens: &Tensor, ctx: &Context) -> Result<Tensor> {
+        self.blocks_until(self.blocks.len(), tokens, ctx)
+    }
+
+    fn blocks_until(&self, end: usize, tokens: &Tensor, ctx: &Context) -> Result<Tensor> {
         let mut x = tokens.clone();
-        for block in &self.blocks {
+        for block in self.blocks.iter().take(end) {
             x = block.forward(&x, ctx)?;
         }
         Ok(x)
@@ -200,40 +143,100 @@ impl Vit {
     /// The linear layers with their names, for attaching adapters.
     pub fn linears_mut(&mut self) -> Vec<(String, &mut Linear)> {
         let mut linears: Vec<_> = self.blocks.iter_mut().flat_map(Block::linears_mut).collect();
-        if let Some(head) = &mut self.head {
-            linears.push(("head".to_string(), head));
-        }
+        let heads = [("head", &mut self.head), ("head_dist", &mut self.head_dist)];
+        linears.extend(
+            heads
+                .into_iter()
+                .filter_map(|(name, head)| head.as_mut().map(|head| (name.to_string(), head))),
+        );
         linears
     }
 
-    /// Tokens before the first block to one normalised embedding, `[B, 1 + L, D]` to `[B, D]`.
-    fn pooled(&self, tokens: &Tensor, ctx: &Context) -> Result<Tensor> {
-        match self.config.pooling {
-            Pooling::ClassToken => self.class_embedding(tokens, ctx),
-            Pooling::GlobalPool => {
-                let tokens = self.blocks(tokens, ctx)?;
-                let patches = tokens.narrow(1, 1, self.config.num_patches())?;
-                self.norm.forward(&patches.mean(1)?)
-            }
-        }
+    /// What tokens look at in chosen blocks, in the order asked for: `[B, heads, N, N]` each, row
+    /// `i` the weights of token `i`, which add up to 1.
+    ///
+    /// # Errors
+    /// When a block does not exist or the pictures do not fit the model.
+    pub fn attention_maps(
+        &self,
+        images: &Tensor,
+        blocks: &[usize],
+        ctx: &Context,
+    ) -> Result<Vec<Tensor>> {
+        self.at_blocks(images, blocks, ctx, Block::attention_map)
     }
 
-    /// Of the last block only the class token is needed, and so computed. The norm works on each
-    /// token alone.
-    fn class_embedding(&self, tokens: &Tensor, ctx: &Context) -> Result<Tensor> {
+    /// The input of each block of `wanted`, turned into something.
+    fn at_blocks(
+        &self,
+        images: &Tensor,
+        wanted: &[usize],
+        ctx: &Context,
+        take: impl Fn(&Block, &Tensor, &Context) -> Result<Tensor>,
+    ) -> Result<Vec<Tensor>> {
+        let depth = self.blocks.len();
+        if let Some(block) = wanted.iter().find(|block| **block >= depth) {
+            return Err(Error::Config(format!("block {block} of a model with {depth} blocks")));
+        }
+        let last = wanted.iter().max().map_or(0, |last| last + 1);
+        let mut x = self.embed_patches(images, ctx)?;
+        let mut outputs = vec![None; depth];
+        for (i, (block, output)) in self.blocks.iter().zip(&mut outputs).take(last).enumerate() {
+            if wanted.contains(&i) {
+                *output = Some(take(block, &x, ctx)?);
+            }
+            if i + 1 < last {
+                x = block.forward(&x, ctx)?;
+            }
+        }
+        Ok(wanted.iter().filter_map(|&block| outputs.get(block).cloned().flatten()).collect())
+    }
+
+    /// Tokens before the first block to what the heads get: `[B, prefix + L, D]` to one or (with a
+    /// distillation token) two embeddings `[B, F]`.
+    fn pooled(&self, tokens: &Tensor, ctx: &Context) -> Result<Vec<Tensor>> {
+        let normed = |x: &Tensor, wanted: bool| match wanted {
+            true => self.norm.forward(x),
+            false => Ok(x.clone()),
+        };
+        let after = self.config.norm_after_pooling();
+        let prefix = self.config.prefix_tokens();
+        let patches = |x: &Tensor| x.narrow(1, prefix, x.dim(1)?.saturating_sub(prefix));
+        let pooled = match self.config.pooling {
+            Pooling::ClassToken => return self.class_embeddings(tokens, ctx),
+            Pooling::GlobalPool => {
+                patches(&normed(&self.blocks(tokens, ctx)?, !after)?)?.mean(1)?
+            }
+            Pooling::Max => patches(&normed(&self.blocks(tokens, ctx)?, !after)?)?.max(1)?,
+            Pooling::ClassAverage => {
+                let tokens = normed(&self.blocks(tokens, ctx)?, !after)?;
+                Tensor::cat(&[tokens.narrow(1, 0, 1)?.squeeze(1)?, patches(&tokens)?.mean(1)?], 1)?
+            }
+            Pooling::None => {
+                let reason = "the model pools nothing: it has tokens, but no embedding";
+                return Err(Error::Config(reason.to_string()));
+            }
+        };
+        Ok(vec![normed(&pooled, after)?])
+    }
+
+    /// Of the last block only the class token (and the distillation token) is needed, and so
+    /// computed. The norm works on each token alone.
+    fn class_embeddings(&self, tokens: &Tensor, ctx: &Context) -> Result<Vec<Tensor>> {
         let (batch, count, _) = tokens.dims3()?;
+        let wanted = 1 + u32::from(self.config.distilled);
         let class = match self.blocks.split_last() {
             Some((last, blocks)) if batch > 0 => {
-                let mut x = tokens.clone();
-                for block in blocks {
-                    x = block.forward(&x, ctx)?;
-                }
-                let rows = TokenRows::one(0, batch, count)?;
+                let x = self.blocks_until(blocks.len(), tokens, ctx)?;
+                let ids: Vec<u32> = (0..wanted).collect();
+                let rows = TokenRows::new(&ids.repeat(batch), batch, count)?;
                 last.forward_rows(&x, Some(&rows), ctx)?
             }
-            _ => tokens.narrow(1, 0, 1)?,
+            _ => tokens.narrow(1, 0, wanted as usize)?,
         };
-        self.norm.forward(&class.squeeze(1)?)
+        let class = self.norm.forward(&class)?;
+        let one = |token: u32| Ok(class.narrow(1, token as usize, 1)?.squeeze(1)?);
+        (0..wanted).map(one).collect()
     }
 }
 
@@ -242,17 +245,22 @@ impl Backbone for Vit {
         self.config.embed_dim
     }
 
+    fn num_features(&self) -> usize {
+        self.config.num_features()
+    }
+
     fn patch_grid(&self) -> (usize, usize) {
-        (self.config.grid(), self.config.grid())
+        self.config.grid()
+    }
+
+    fn prefix_tokens(&self) -> usize {
+        self.config.prefix_tokens()
     }
 
     fn tokens(&self, images: &Tensor, ctx: &Context) -> Result<Tensor> {
-        let tokens = self.blocks(&self.embed_patches(images)?, ctx)?;
-        match self.config.pooling {
-            Pooling::ClassToken => self.norm.forward(&tokens),
-            // `fc_norm` belongs to the pooled vector, not to tokens.
-            Pooling::GlobalPool => Ok(tokens),
-        }
+        let tokens = self.blocks(&self.embed_patches(images, ctx)?, ctx)?;
+        // `fc_norm` belongs to the pooled vector, not to tokens.
+        if self.config.norm_after_pooling() { Ok(tokens) } else { self.norm.forward(&tokens) }
     }
 
     fn intermediates(
@@ -261,21 +269,12 @@ impl Backbone for Vit {
         blocks: &[usize],
         ctx: &Context,
     ) -> Result<Vec<Tensor>> {
-        if let Some(block) = blocks.iter().find(|block| **block >= self.blocks.len()) {
-            let depth = self.blocks.len();
-            return Err(Error::Config(format!("block {block} of a model with {depth} blocks")));
-        }
-        let mut x = self.embed_patches(images)?;
-        let mut outputs = Vec::with_capacity(self.blocks.len());
-        for block in &self.blocks {
-            x = block.forward(&x, ctx)?;
-            outputs.push(x.clone());
-        }
-        Ok(blocks.iter().filter_map(|&block| outputs.get(block).cloned()).collect())
+        self.at_blocks(images, blocks, ctx, Block::forward)
     }
 
     fn embed(&self, images: &Tensor, ctx: &Context) -> Result<Tensor> {
-        self.pooled(&self.embed_patches(images)?, ctx)
+        let mut embeddings = self.pooled(&self.embed_patches(images, ctx)?, ctx)?;
+        Ok(embeddings.swap_remove(0))
     }
 }
 
@@ -285,18 +284,29 @@ impl Classifier for Vit {
     }
 
     fn logits(&self, images: &Tensor, ctx: &Context) -> Result<Tensor> {
-        let Some(head) = &self.head else {
-            return Err(Error::Config("the model has no head (num_classes is 0)".to_string()));
-        };
-        let embedding = self.embed(images, ctx)?;
-        debug_assert_eq!(embedding.dim(D::Minus1)?, self.config.embed_dim);
-        head.forward(&embedding, ctx)
+        let embeddings = self.pooled(&self.embed_patches(images, ctx)?, ctx)?;
+        let heads = [&self.head, &self.head_dist].into_iter().flatten();
+        let scores = heads.zip(&embeddings).enumerate().map(|(i, (head, embedding))| {
+            let purpose = format!("dropout/head.{i}");
+            head.forward(&ctx.dropout(embedding, self.config.drop_rate, &purpose)?, ctx)
+        });
+        match scores.collect::<Result<Vec<_>>>()?.as_slice() {
+            [] => Err(Error::Config("the model has no head (num_classes is 0)".to_string())),
+            [scores] => Ok(scores.clone()),
+            [class, distilled, ..] => Ok(((class + distilled)? * 0.5)?),
+        }
     }
 }
 
-fn norm_name(pooling: Pooling) -> &'static str {
-    match pooling {
-        Pooling::ClassToken => "norm",
-        Pooling::GlobalPool => "fc_norm",
+fn norm_name(config: &VitConfig) -> &'static str {
+    if config.norm_after_pooling() { "fc_norm" } else { "norm" }
+}
+
+/// The heads, none where there are no classes.
+fn head_names(config: &VitConfig) -> &'static [&'static str] {
+    match (config.num_classes, config.distilled) {
+        (0, _) => &[],
+        (_, false) => &["head"],
+        (_, true) => &["head", "head_dist"],
     }
 }

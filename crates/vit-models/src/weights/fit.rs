@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
 use super::{LoadReport, Outcome, TensorReport, WeightFile};
-use crate::{Error, ParamStore, Result, Vit, VitConfig, resize_position_table};
+use crate::{Error, ParamStore, PositionFilter, Result, Vit, VitConfig, resize_position_table};
 
 /// Prefixes that wrappers put before every name (PyTorch's `DataParallel`, detector backbones).
 const WRAPPERS: [&str; 3] = ["module.", "backbone.", "encoder."];
@@ -90,8 +90,12 @@ impl WeightFile {
         if tensor.dims() == shape {
             return Ok(tensor);
         }
-        let tokens = shape.get(1).copied().unwrap_or(0);
-        match resize_position_table(&tensor, 1, tokens.saturating_sub(1).isqrt()) {
+        let square = |tokens: Option<&usize>| {
+            let side = tokens.copied().unwrap_or(0).saturating_sub(1).isqrt();
+            (side, side)
+        };
+        let (from, to) = (square(tensor.dims().get(1)), square(shape.get(1)));
+        match resize_position_table(&tensor, 1, from, to, PositionFilter::Bicubic) {
             Ok(resized) if resized.dims() == shape => Ok(resized),
             outcome => {
                 let why = outcome.err().map(|e| format!(": {e}")).unwrap_or_default();

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use vit_models::candle_core::{DType, Device, Tensor};
 use vit_models::{
-    Error, LoadOptions, LoadReport, Outcome, Pooling, VitConfig, WeightFile, resize_position_table,
+    Error, LoadOptions, LoadReport, Outcome, Pooling, PositionFilter, VitConfig, WeightFile,
+    resize_position_table,
 };
 
 use crate::support::{encoder, fixture, flat, saved, store, values};
@@ -60,13 +61,20 @@ fn prefixes_of_wrappers_are_taken_off() {
 
 #[test]
 fn a_position_table_of_another_grid_is_resized() {
-    let (config, larger) = (encoder(), VitConfig { img_size: 24, ..encoder() });
+    let (config, larger) = (encoder(), VitConfig { img_size: 24.into(), ..encoder() });
     let (from, into) = (store(&config, 1), store(&larger, 2));
     let report = load(&from.tensors(), &into, &LoadOptions::strict()).unwrap();
     let resized = Outcome::Resized { from: vec![1, 17, 8], to: vec![1, 37, 8] };
     assert_eq!(outcome(&report, "pos_embed"), [&resized]);
     assert_eq!(report.loaded(), into.len());
-    let want = resize_position_table(from.get("pos_embed").unwrap().var(), 1, 6).unwrap();
+    let want = resize_position_table(
+        from.get("pos_embed").unwrap().var(),
+        1,
+        (4, 4),
+        (6, 6),
+        PositionFilter::Bicubic,
+    )
+    .unwrap();
     assert_eq!(values(&into)["pos_embed"], flat(&want));
     let text = report.to_string();
     assert!(text.contains("resized") && text.contains("[1, 37, 8]"), "{text}");
@@ -75,7 +83,7 @@ fn a_position_table_of_another_grid_is_resized() {
 #[test]
 fn a_position_table_that_cannot_be_resized_is_refused() {
     let config = encoder();
-    let into = store(&VitConfig { img_size: 24, ..config.clone() }, 2);
+    let into = store(&VitConfig { img_size: 24.into(), ..config.clone() }, 2);
     let before = values(&into);
     // 17 patches are no square.
     let mut tensors = store(&config, 1).tensors();

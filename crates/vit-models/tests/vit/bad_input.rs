@@ -12,13 +12,13 @@ fn contradictory_configurations_name_the_field() {
     let good = small();
     good.check().unwrap();
     for (config, field) in [
-        (VitConfig { img_size: 0, ..good.clone() }, "img_size"),
+        (VitConfig { img_size: 0.into(), ..good.clone() }, "img_size"),
         (VitConfig { patch_size: 0, ..good.clone() }, "patch_size"),
         (VitConfig { in_chans: 0, ..good.clone() }, "in_chans"),
         (VitConfig { embed_dim: 0, ..good.clone() }, "embed_dim"),
         (VitConfig { depth: 0, ..good.clone() }, "depth"),
         (VitConfig { num_heads: 0, ..good.clone() }, "num_heads"),
-        (VitConfig { img_size: 10, ..good.clone() }, "patch_size 4"),
+        (VitConfig { img_size: 10.into(), ..good.clone() }, "patch_size 4"),
         (VitConfig { num_heads: 3, ..good.clone() }, "num_heads 3"),
         (VitConfig { embed_dim: 10, position_table: PositionTable::SinCos, ..good.clone() }, "10"),
         (VitConfig { drop_path: 1., ..good.clone() }, "drop_path"),
@@ -61,7 +61,7 @@ fn pictures_of_another_size_are_refused() {
             model.tokens(&images, &ctx).unwrap_err(),
             model.intermediates(&images, &[0], &ctx).unwrap_err(),
         ] {
-            let Error::Input { channels, height, width, ref got } = error else {
+            let Error::Input { channels, height, width, ref got, .. } = error else {
                 panic!("{error:?}")
             };
             assert_eq!((channels, height, width), (3, 8, 8));

@@ -113,5 +113,5 @@ fn presets_are_found_by_name() {
     ] {
         assert_eq!(VitConfig::by_name(name, 16, 224).unwrap(), config);
     }
-    assert!(VitConfig::by_name("vit_gigantic", 16, 224).is_err());
+    assert!(VitConfig::by_name("vit_enormous", 16, 224).is_err());
 }

@@ -8,3 +8,4 @@ mod gradients;
 mod initialisation;
 mod support;
 mod torch_golden;
+mod variants;

@@ -2,8 +2,8 @@
 
 use vit_models::candle_core::{DType, Device, Tensor};
 use vit_models::{
-    Backbone, Classifier, Context, LoadOptions, ParamStore, Pooling, TokenRows, Vit, VitConfig,
-    WeightFile, resize_position_table,
+    Backbone, Classifier, Context, LoadOptions, ParamStore, Pooling, PositionFilter, TokenRows,
+    Vit, VitConfig, WeightFile, resize_position_table,
 };
 
 use crate::support::{distance, fixture, flat};
@@ -94,7 +94,7 @@ fn single_precision_agrees_to_its_rounding() {
 fn the_encoder_of_a_masked_auto_encoder_agrees() {
     let case = case(Pooling::ClassToken, DType::F64);
     let visible = TokenRows::new(&[7, 2, 4, 0, 8, 3], 2, 9).unwrap();
-    let tokens = case.model.embed_visible(&case.images, &visible).unwrap();
+    let tokens = case.model.embed_visible(&case.images, &visible, &Context::eval()).unwrap();
     let latent = case.model.encode(&tokens, &Context::eval()).unwrap();
     let want = case.golden.tensor("latent", &Device::Cpu).unwrap();
     let off = distance(&flat(&latent), &flat(&want));
@@ -112,7 +112,8 @@ fn position_tables_are_resized_as_pytorch_does() {
         let n = (from * from + 1) * 2;
         let values: Vec<f32> = (0..n).map(|i| (0.3 * i as f64).cos() as f32).collect();
         let table = Tensor::from_vec(values, (1, n / 2, 2), &Device::Cpu).unwrap();
-        let got = resize_position_table(&table, 1, to).unwrap();
+        let got = resize_position_table(&table, 1, (from, from), (to, to), PositionFilter::Bicubic)
+            .unwrap();
         let want = file.tensor(name, &Device::Cpu).unwrap();
         assert_eq!(got.dims(), want.dims(), "{name}");
         let off = distance(&flat(&got), &flat(&want));
