@@ -31,6 +31,6 @@ pub use size::ImageSize;
 pub use vit::Vit;
 pub use vit_kernels::TokenRows;
 pub use weights::{
-    LoadOptions, LoadReport, METADATA_KEY, Outcome, TensorReport, WeightFile, save_weights,
+    Container, Family, LoadOptions, LoadReport, METADATA_KEY, Outcome, StoredType, TensorReport, WeightFile, save_weights,
     write_atomic,
 };

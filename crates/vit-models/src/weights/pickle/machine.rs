@@ -351,14 +351,14 @@ impl Machine<'_> {
             Call::Dict => self.heap.add_dict(),
             Call::List => self.heap.add_list(Vec::new()),
             Call::Opaque => Value::Opaque,
-            Call::Object => self.heap.add_object(place),
+            Call::Object => self.heap.add_object(),
             Call::Reconstruct => match first {
                 Some(Value::Name(class)) => {
                     let (module, name) = self.heap.name(class);
                     if super::names::call(module, name).is_none() {
                         return Err(refusal(module, name));
                     }
-                    self.heap.add_object(class)
+                    self.heap.add_object()
                 }
                 _ => return Err("it rebuilds what is not a class".to_string()),
             },

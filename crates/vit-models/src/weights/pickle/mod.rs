@@ -14,7 +14,7 @@ mod value;
 
 pub(super) use input::Input;
 pub(super) use machine::run;
-pub(super) use value::{Heap, Storage, StorageType, TensorRef, Value};
+pub(super) use value::{Heap, Storage, StorageType, Value};
 
 /// Steps one pickle may take. A checkpoint of a ViT-g with its optimiser has some 200,000.
 const MAX_STEPS: u64 = 2_000_000;

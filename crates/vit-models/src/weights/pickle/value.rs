@@ -14,7 +14,7 @@ pub(in crate::weights) enum Value {
     Dict(u32),
     /// A mentioned name, `module.name`.
     Name(u32),
-    /// Something with attributes: its class and a dictionary of them, if there is one.
+    /// Something with attributes: usually a dictionary of them.
     Object(u32),
     Storage(u32),
     Tensor(u32),
@@ -54,7 +54,6 @@ pub(in crate::weights) struct TensorRef {
 /// An object whose class is known to be harmless data.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::weights) struct Object {
-    pub(in crate::weights) class: u32,
     pub(in crate::weights) state: Value,
 }
 
@@ -103,8 +102,8 @@ impl Heap {
         Value::Name(put(&mut self.names, (module, name)))
     }
 
-    pub(super) fn add_object(&mut self, class: u32) -> Value {
-        Value::Object(put(&mut self.objects, Object { class, state: Value::None }))
+    pub(super) fn add_object(&mut self) -> Value {
+        Value::Object(put(&mut self.objects, Object { state: Value::None }))
     }
 
     pub(super) fn add_storage(&mut self, storage: Storage) -> Value {
