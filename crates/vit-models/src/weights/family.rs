@@ -166,6 +166,14 @@ impl fmt::Display for Family {
     }
 }
 
+impl WeightFile {
+    /// Whose names the file has.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        Naming::of(self, None).family
+    }
+}
+
 /// Names of a tensor of ours in another family.
 pub(super) struct Theirs {
     pub(super) names: Vec<String>,

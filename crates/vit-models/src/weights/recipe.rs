@@ -114,7 +114,7 @@ impl Table {
             says.push("its first row is added to the class token".to_string());
         }
         if self.zeros > 0 {
-            says.push(format!("{} rows of zeros for the tokens before the patches", self.zeros));
+            says.push(format!("{} of zeros for the tokens before the patches", rows(self.zeros)));
         }
         if self.from != self.to {
             let ((a, b), (c, d)) = (self.from, self.to);
@@ -122,4 +122,8 @@ impl Table {
         }
         says.join("; ")
     }
+}
+
+fn rows(count: usize) -> String {
+    if count == 1 { "one row".to_string() } else { format!("{count} rows") }
 }

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing test stops by panicking")]
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
+mod containers;
 mod damaged;
+mod families;
 mod other_family;
 mod pytorch;
 mod reports;
