@@ -70,7 +70,7 @@ fn every_family_gives_the_outputs_of_its_library() {
         let has = |key: &str| expected.shapes().contains_key(key);
         let (input, ctx) = (get("input"), Context::eval());
         if has("tokens") {
-            assert_close(&vit.tokens(&input, &ctx).unwrap(), &get("tokens"), &name);
+            assert_close(&vit.tokens(&input, &ctx).unwrap(), &get("tokens"), &format!("{name} tokens"));
         }
         if has("embedding") {
             assert_close(&vit.embed(&input, &ctx).unwrap(), &get("embedding"), &name);
@@ -80,7 +80,7 @@ fn every_family_gives_the_outputs_of_its_library() {
         }
         compared += 1;
     }
-    assert_eq!(compared, 15);
+    assert_eq!(compared, 16);
 }
 
 #[test]
