@@ -31,6 +31,7 @@ pub use size::ImageSize;
 pub use vit::Vit;
 pub use vit_kernels::TokenRows;
 pub use weights::{
-    Container, Family, LoadOptions, LoadReport, METADATA_KEY, Outcome, StoredType, TensorReport, WeightFile, save_weights,
-    write_atomic,
+    Architecture, Container, Coverage, Diagnosis, DoctorOptions, DoctorRow, Family, Guess,
+    LoadOptions, LoadReport, METADATA_KEY, Outcome, StoredType, TensorHealth, TensorReport,
+    WeightFile, save_weights, write_atomic,
 };

@@ -1,8 +1,11 @@
 //! Weight files: reading, fitting to a model with a report, writing.
 
 mod contents;
+mod doctor;
 mod family;
 mod fit;
+mod guess;
+mod health;
 mod pattern;
 mod pickle;
 mod pth;
@@ -12,14 +15,18 @@ mod report;
 mod safetensors_file;
 mod sections;
 mod shards;
+mod sidecar;
 mod tables;
 mod values;
 mod view;
 mod write;
 
 pub use contents::Container;
+pub use doctor::{Coverage, Diagnosis, DoctorOptions, DoctorRow};
 pub use family::Family;
 pub use fit::LoadOptions;
+pub use guess::{Architecture, Guess};
+pub use health::TensorHealth;
 pub use read::WeightFile;
 pub use report::{LoadReport, Outcome, TensorReport};
 pub use values::StoredType;

@@ -47,10 +47,15 @@ fn the_real_model_gives_the_golden_tokens() {
         let got = flat(got);
         let largest = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0., f64::max);
         eprintln!("{name}: {largest:e}");
-        // Outputs of blocks are large (to 40); the bound for the normed tokens is absolute.
-        let scale = want.iter().map(|v| v.abs()).fold(1., f64::max);
-        let bound = if name == "tokens_norm" { 2e-5 } else { 2e-5 * scale };
+        // The golden values are another runtime's, in single precision: computed in double
+        // precision the tokens differ from them by 2.05e-5 (blocks: 1.1e-6, 1.3e-6, 2.7e-5), by
+        // PyTorch in single precision by 2.34e-5. Tokens go up to 8.5, block 11 much higher.
+        let bound = 3.2e-5;
         assert!(largest <= bound, "{name}: {largest:e}");
+        let dot = |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
+        let (a, b) = (&got[..384], &want[..384]);
+        let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
+        assert!(cosine >= 0.999_999, "{name}: {cosine}");
     }
 }
 
