@@ -31,7 +31,8 @@ pub use size::ImageSize;
 pub use vit::Vit;
 pub use vit_kernels::TokenRows;
 pub use weights::{
-    Architecture, Container, Coverage, Diagnosis, DoctorOptions, DoctorRow, Family, Guess,
-    LoadOptions, LoadReport, METADATA_KEY, Outcome, StoredType, TensorHealth, TensorReport,
-    WeightFile, save_weights, write_atomic,
+    Architecture, CARD_PART, Container, Coverage, Diagnosis, DoctorOptions, DoctorRow, Family,
+    Guess, Layout, LoadOptions, LoadReport, METADATA_KEY, MODEL_FILE, ModelCard, Outcome,
+    SourceFile, StoredType, TensorHealth, TensorReport, WeightFile, export_weights, save_weights,
+    write_atomic,
 };

@@ -4,6 +4,7 @@
 
 mod containers;
 mod damaged;
+mod doctor;
 mod families;
 mod other_family;
 mod pytorch;
