@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::health::TensorHealth;
+use super::tables::COUNTER;
 use super::view::View;
 use super::{Architecture, Container, Family, LoadOptions, Outcome, WeightFile};
 use crate::{Preset, Result, Vit, VitConfig};
@@ -139,7 +140,7 @@ impl WeightFile {
                     notes.push("names are compared with torchvision's, shapes are not".to_string());
                 }
                 let known = guess.is_some();
-                let useful = view.places.iter().filter(|(name, _)| known && View::reason(name).is_none());
+                let useful = view.places.iter().filter(|(name, _)| known && is_of_cnn(name));
                 useful.map(|(name, place)| (name.clone(), place.shape.clone())).collect()
             }
         };
@@ -213,6 +214,12 @@ fn target(
         Some(Architecture::Cnn { name }) => (Some(name.clone()), None),
         None => (None, None),
     })
+}
+
+/// Whether torchvision's DenseNets and ResNets have such a parameter.
+fn is_of_cnn(name: &str) -> bool {
+    const PARTS: [&str; 6] = ["features.", "classifier.", "conv1.", "bn1.", "layer", "fc."];
+    PARTS.iter().any(|part| name.starts_with(part)) && !name.ends_with(COUNTER.0)
 }
 
 /// What the file is of its family.

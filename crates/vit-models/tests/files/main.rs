@@ -5,8 +5,10 @@
 mod containers;
 mod damaged;
 mod doctor;
+mod export;
 mod families;
 mod other_family;
+mod pickles;
 mod pytorch;
 mod reports;
 mod round_trip;

@@ -170,7 +170,7 @@ fn structures_that_grow_or_turn_in_circles_are_bounded() {
     // Lists that hold the list before twice: 2^40 items when walked.
     let mut doubling = b"\x80\x02}X\x01\0\0\0a]q\0".to_vec();
     for _ in 0..40 {
-        doubling.extend(b"](h\0h\0eq\0");
+        doubling.extend(b"0(h\0h\0lq\0");
     }
     doubling.extend(b"s.");
     assert!(refused_pickle(&doubling).contains("no tensors"));
