@@ -85,7 +85,10 @@ pub fn doctor(args: &DoctorArgs) -> Result<bool> {
 fn print(diagnosis: &Diagnosis, args: &DoctorArgs) {
     let row = |title: &str, text: String| println!("{title:<13}{text}");
     let Diagnosis { bytes, container, section, .. } = diagnosis;
-    row("file", format!("{} ({:.1} MB, {container:?})", diagnosis.path.display(), *bytes as f64 / 1e6));
+    row(
+        "file",
+        format!("{} ({:.1} MB, {container:?})", diagnosis.path.display(), *bytes as f64 / 1e6),
+    );
     if !section.is_empty() || diagnosis.sections.len() > 1 {
         let other = diagnosis.sections.iter().filter(|(name, _)| name != section);
         let other: Vec<String> = other.map(|(name, n)| format!("{name} ({n})")).collect();
@@ -99,11 +102,20 @@ fn print(diagnosis: &Diagnosis, args: &DoctorArgs) {
     let name = diagnosis.guess.as_ref().map_or("none", |guess| guess.name());
     row("guess", name.to_string());
     if let Some(vit_models::Architecture::Vit { config, .. }) = &diagnosis.guess {
-        row("", format!(
-            "{} px, patch {}, width {}, {} blocks, {} heads, {} channels, {} classes, eps {:e}",
-            config.img_size, config.patch_size, config.embed_dim, config.depth, config.num_heads,
-            config.in_chans, config.num_classes, config.layer_norm_eps,
-        ));
+        row(
+            "",
+            format!(
+                "{} px, patch {}, width {}, {} blocks, {} heads, {} channels, {} classes, eps {:e}",
+                config.img_size,
+                config.patch_size,
+                config.embed_dim,
+                config.depth,
+                config.num_heads,
+                config.in_chans,
+                config.num_classes,
+                config.layer_norm_eps,
+            ),
+        );
     }
     for note in &diagnosis.notes {
         row("note", note.clone());
@@ -111,15 +123,25 @@ fn print(diagnosis: &Diagnosis, args: &DoctorArgs) {
     let types: Vec<String> = diagnosis.types.iter().map(|(t, n)| format!("{n} {t}")).collect();
     row("numbers", types.join(", "));
     println!();
-    if args.all { rows(&diagnosis.rows) } else { summary(&diagnosis.rows) }
+    if args.all {
+        rows(&diagnosis.rows)
+    } else {
+        summary(&diagnosis.rows)
+    }
     println!();
     let coverage = diagnosis.coverage;
-    row("coverage", format!(
-        "{} of {} tensors, {} of {} numbers of {}: {:.2} %",
-        coverage.tensors_loaded, coverage.tensors, coverage.values_loaded, coverage.values,
-        diagnosis.compared_with.as_deref().unwrap_or("no model"),
-        100. * coverage.share(),
-    ));
+    row(
+        "coverage",
+        format!(
+            "{} of {} tensors, {} of {} numbers of {}: {:.2} %",
+            coverage.tensors_loaded,
+            coverage.tensors,
+            coverage.values_loaded,
+            coverage.values,
+            diagnosis.compared_with.as_deref().unwrap_or("no model"),
+            100. * coverage.share(),
+        ),
+    );
     list("at first value", &diagnosis.left_at_first_value);
     list("all zero", &diagnosis.zeros);
     for (name, fault) in &diagnosis.faults {
@@ -134,7 +156,10 @@ fn rows(rows: &[DoctorRow]) {
     for row in rows {
         let shape_text = format!("{:?}", row.shape);
         let line = format!(
-            "{:<10} {:<name$} {shape_text:<shape$} {}", row.outcome.word(), row.name, row.outcome
+            "{:<10} {:<name$} {shape_text:<shape$} {}",
+            row.outcome.word(),
+            row.name,
+            row.outcome
         );
         println!("{}", line.trim_end());
     }
@@ -159,7 +184,8 @@ fn summary(rows: &[DoctorRow]) {
     }
     for ((word, reason), (count, names)) in kinds {
         let shown = names.iter().take(8).cloned().collect::<Vec<_>>().join(", ");
-        let more = if names.len() > 8 { format!(", … ({} kinds)", names.len()) } else { String::new() };
+        let more =
+            if names.len() > 8 { format!(", … ({} kinds)", names.len()) } else { String::new() };
         println!("{word:<10} {count:>5}  {shown}{more}");
         if !reason.is_empty() {
             println!("{:<18}{reason}", "");

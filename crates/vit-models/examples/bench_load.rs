@@ -39,7 +39,9 @@ fn main() -> Result<()> {
     }
     let (file, ours) = match arguments.first() {
         Some(file) => (PathBuf::from(file), false),
-        None => (std::env::temp_dir().join(format!("vit_l_{}.safetensors", std::process::id())), true),
+        None => {
+            (std::env::temp_dir().join(format!("vit_l_{}.safetensors", std::process::id())), true)
+        }
     };
     if ours {
         write(&file)?;
@@ -65,7 +67,8 @@ fn write(path: &Path) -> Result<()> {
     let mut tensors = BTreeMap::new();
     for (i, spec) in Vit::specs(&config())?.into_iter().enumerate() {
         let count = spec.elements();
-        let values: Vec<f32> = (0..count).map(|j| ((i * 7919 + j) % 65_537) as f32 * 1e-6).collect();
+        let values: Vec<f32> =
+            (0..count).map(|j| ((i * 7919 + j) % 65_537) as f32 * 1e-6).collect();
         tensors.insert(spec.name, Tensor::from_vec(values, spec.shape, &Device::Cpu)?);
     }
     Ok(save_weights(path, &tensors, &serde_json::Map::new())?)

@@ -13,7 +13,9 @@ use super::card::{CARD_PART, ModelCard};
 use super::hf_out::{self, HfModel};
 use super::view::View;
 use super::write::{texts, write_atomic, write_safetensors};
-use super::{Architecture, Family, LoadOptions, LoadReport, Outcome, TensorReport, WeightFile, timm_out};
+use super::{
+    Architecture, Family, LoadOptions, LoadReport, Outcome, TensorReport, WeightFile, timm_out,
+};
 use crate::{Error, Result, Vit};
 
 /// Whose names are written.
@@ -50,8 +52,11 @@ pub fn export_weights(
 ) -> Result<LoadReport> {
     let path = folder.join(MODEL_FILE);
     let specs = Vit::specs(&card.config)?;
-    let missing: Vec<String> =
-        specs.into_iter().map(|spec| spec.name).filter(|name| !tensors.contains_key(name)).collect();
+    let missing: Vec<String> = specs
+        .into_iter()
+        .map(|spec| spec.name)
+        .filter(|name| !tensors.contains_key(name))
+        .collect();
     if !missing.is_empty() {
         return Err(Error::Missing { path, names: missing, found: tensors.len() });
     }
@@ -74,7 +79,8 @@ pub fn export_weights(
     };
     let (named, mut rows) = written;
     rows.sort_by(|a, b| a.name.cmp(&b.name));
-    fs::create_dir_all(folder).map_err(|source| Error::Io { path: folder.to_path_buf(), source })?;
+    fs::create_dir_all(folder)
+        .map_err(|source| Error::Io { path: folder.to_path_buf(), source })?;
     let fault = |e: serde_json::Error| Error::File { path: path.clone(), reason: e.to_string() };
     let mut metadata = Map::new();
     metadata.insert(CARD_PART.to_string(), serde_json::to_value(card).map_err(fault)?);

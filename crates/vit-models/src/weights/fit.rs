@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 use candle_nn::VarBuilder;
 use rayon::prelude::*;
 
@@ -14,7 +14,8 @@ use crate::{Error, ParamStore, PositionFilter, Result, Vit, VitConfig};
 const POSITION_TABLES: [&str; 2] = ["pos_embed", "decoder_pos_embed"];
 
 /// First convolutions: their input channels may be adapted.
-const FIRST_LAYERS: [&str; 3] = ["patch_embed.proj.weight", "features.conv0.weight", "conv1.weight"];
+const FIRST_LAYERS: [&str; 3] =
+    ["patch_embed.proj.weight", "features.conv0.weight", "conv1.weight"];
 
 /// How a file is fitted to a model, and what may be absent from it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -30,6 +31,9 @@ pub struct LoadOptions {
     pub file_grid: Option<(usize, usize)>,
     /// How a position table is brought to another grid.
     pub position_filter: PositionFilter,
+    /// Whether tensors may have values that are NaN or infinite. A model with one of those gives
+    /// nothing else, so such a file is refused.
+    pub allow_non_finite: bool,
 }
 
 impl LoadOptions {
@@ -88,7 +92,7 @@ impl WeightFile {
         let wanted = store.iter().map(|(name, p)| (name.to_string(), p.var().dims().to_vec()));
         let plan = self.plan(&wanted.collect(), options);
         self.check_missing(&plan.report, options)?;
-        let values = self.run(&plan.moves, store.dtype(), store.device())?;
+        let values = self.run(&plan.moves, options, store.dtype(), store.device())?;
         for (one, value) in plan.moves.iter().zip(values) {
             store.set(&one.name, &value)?;
         }
@@ -109,18 +113,30 @@ impl WeightFile {
     ) -> Result<(HashMap<String, Tensor>, LoadReport)> {
         let plan = self.plan(wanted, options);
         self.check_missing(&plan.report, options)?;
-        let values = self.run(&plan.moves, DType::F32, device)?;
+        let values = self.run(&plan.moves, options, DType::F32, device)?;
         let names = plan.moves.into_iter().map(|one| one.name);
         Ok((names.zip(values).collect(), plan.report))
     }
 
-    /// Several tensors at once where the device is the CPU: copying is bound by one core.
-    fn run(&self, moves: &[Move], dtype: DType, device: &Device) -> Result<Vec<Tensor>> {
-        if device.is_cpu() {
-            moves.par_iter().map(|one| one.run(self, dtype, device)).collect()
-        } else {
-            moves.iter().map(|one| one.run(self, dtype, device)).collect()
-        }
+    /// Several tensors at once: copying is bound by one core.
+    fn run(
+        &self,
+        moves: &[Move],
+        options: &LoadOptions,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Vec<Tensor>> {
+        let one = |one: &Move| {
+            let tensor = one.run(self, dtype)?;
+            if !options.allow_non_finite && !is_finite(&tensor) {
+                let (name, from) = (&one.name, &one.from);
+                let reason =
+                    format!("'{name}' (from {from:?}) has values that are NaN or infinite");
+                return Err(self.fault(reason));
+            }
+            Ok(tensor.to_device(device)?)
+        };
+        moves.par_iter().map(one).collect()
     }
 
     /// What would become of each tensor, without reading any.
@@ -130,7 +146,8 @@ impl WeightFile {
         options: &LoadOptions,
     ) -> Plan {
         let view = View::of(self, options.family, |name| wanted.contains_key(name));
-        let mut fitting = Fitting { wanted, options, view: &view, moves: Vec::new(), rows: Vec::new() };
+        let mut fitting =
+            Fitting { wanted, options, view: &view, moves: Vec::new(), rows: Vec::new() };
         for (name, shape) in wanted {
             fitting.fit(name, shape);
         }
@@ -156,6 +173,27 @@ impl WeightFile {
             return Ok(());
         }
         Err(Error::Missing { path: self.path().to_path_buf(), names, found: report.loaded() })
+    }
+}
+
+/// Whether every number of a tensor in memory is one. The largest magnitude as bits: those of NaN
+/// and infinity are above all others.
+fn is_finite(tensor: &Tensor) -> bool {
+    let (storage, layout) = tensor.storage_and_layout();
+    let (Storage::Cpu(storage), Some((start, end))) = (&*storage, layout.contiguous_offsets())
+    else {
+        return true;
+    };
+    match storage {
+        CpuStorage::F32(values) => {
+            let bits = |value: &f32| value.to_bits() & (u32::MAX >> 1);
+            let values = values.get(start..end).unwrap_or_default();
+            values.iter().map(bits).fold(0, u32::max) < f32::INFINITY.to_bits()
+        }
+        CpuStorage::F64(values) => {
+            values.get(start..end).unwrap_or_default().iter().all(|value| value.is_finite())
+        }
+        _ => true,
     }
 }
 
@@ -186,11 +224,9 @@ impl Fitting<'_> {
         let found = match self.recipe(name, place, shape) {
             Ok(found) => found,
             Err(reason) => {
-                let in_file = match place.names.as_slice() {
-                    [only] if place.names.len() == 1 && only != name => only.clone(),
-                    _ => name.to_string(),
-                };
-                self.row(&in_file, Outcome::Dropped { reason });
+                for from in &place.names {
+                    self.row(from, Outcome::Dropped { reason: reason.clone() });
+                }
                 return self.row(name, Outcome::Missing);
             }
         };

@@ -182,7 +182,8 @@ impl Clues<'_> {
             return Err(format!("there are {} blocks without block {absent}", config.depth));
         }
         let first = |part: &str| self.shape(&format!("blocks.0.{part}"));
-        let (Some([hidden, _]), Some([_, inner])) = (first("mlp.fc1.weight"), first("mlp.fc2.weight"))
+        let (Some([hidden, _]), Some([_, inner])) =
+            (first("mlp.fc1.weight"), first("mlp.fc2.weight"))
         else {
             return Err("the first block has no MLP".to_string());
         };
@@ -238,10 +239,13 @@ impl Clues<'_> {
         config.img_size = ImageSize { height: side(a), width: side(b) };
         // DINOv2 adds positions before the registers come in. Ours has the class token's position in
         // the token; loading puts it there.
-        let registers = matches!(family, Family::DinoV2 | Family::HfDinov2) && config.reg_tokens > 0;
+        let registers =
+            matches!(family, Family::DinoV2 | Family::HfDinov2) && config.reg_tokens > 0;
         config.no_embed_class = registers || (before == 0 && config.prefix_tokens() > 0);
         if before == 0 && class > 0 && grid.is_none() {
-            self.note(format!("{rows} rows of positions: none for the class token (a square grid)"));
+            self.note(format!(
+                "{rows} rows of positions: none for the class token (a square grid)"
+            ));
         }
         Ok(())
     }
@@ -330,7 +334,9 @@ fn name(family: Family, config: &VitConfig) -> String {
         (height, width) => format!("{height}x{width}"),
     };
     match family {
-        Family::DinoV2 | Family::HfDinov2 => format!("vit_{size}_patch{patch_size}{registers}_dinov2"),
+        Family::DinoV2 | Family::HfDinov2 => {
+            format!("vit_{size}_patch{patch_size}{registers}_dinov2")
+        }
         _ if config.distilled => format!("deit_{size}_distilled_patch{patch_size}_{side}"),
         Family::HfDeit => format!("deit_{size}_patch{patch_size}_{side}"),
         Family::Mae | Family::Mrm | Family::HfVitMae => {

@@ -35,7 +35,10 @@ impl HfModel {
             (!config.class_token, "a model without class token"),
             (head && config.norm_after_pooling(), "a norm after pooling (fc_norm)"),
             (head && !dino && !class, "a head on other than the class token"),
-            (head && dino && config.pooling != Pooling::ClassAverage, "a Dinov2 head on the class token alone"),
+            (
+                head && dino && config.pooling != Pooling::ClassAverage,
+                "a Dinov2 head on the class token alone",
+            ),
             (!dino && config.mlp != Mlp::Gelu, "SwiGLU outside of Dinov2"),
             (dino && config.init_values.is_none(), "registers without LayerScale"),
             (dino && decoder, "MAE's decoder with LayerScale or registers"),
@@ -184,7 +187,8 @@ pub(super) fn config(
         let label = |i: usize| card.labels.get(i).cloned().unwrap_or_else(|| format!("LABEL_{i}"));
         let ids: BTreeMap<String, String> =
             (0..config.num_classes).map(|i| (i.to_string(), label(i))).collect();
-        let back: BTreeMap<String, usize> = (0..config.num_classes).map(|i| (label(i), i)).collect();
+        let back: BTreeMap<String, usize> =
+            (0..config.num_classes).map(|i| (label(i), i)).collect();
         fields.insert("id2label".to_string(), json!(ids));
         fields.insert("label2id".to_string(), json!(back));
     }
@@ -244,7 +248,11 @@ pub(super) fn preprocessor(preprocessing: &Preprocessing) -> Value {
     let crop = preprocessing.crop_mode == CropMode::Center;
     // timm's rule: the short side before the crop, cut down.
     let edge = (height.min(width) as f64 / preprocessing.crop_pct) as usize;
-    let size = if crop { json!({"shortest_edge": edge}) } else { json!({"height": height, "width": width}) };
+    let size = if crop {
+        json!({"shortest_edge": edge})
+    } else {
+        json!({"height": height, "width": width})
+    };
     json!({
         "image_processor_type": "BitImageProcessor",
         "do_resize": true,

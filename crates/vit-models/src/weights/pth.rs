@@ -44,26 +44,30 @@ pub(super) fn open_zip(source: Source, section: Option<&str>) -> Result<Contents
     if zip.has_overlapping_files().map_err(|e| damaged(&e))? {
         return Err(fault("entries of the zip file overlap".to_string()));
     }
-    let names: Vec<String> =
-        (0..zip.len()).filter_map(|i| zip.name_for_index(i)?.ok().map(|n| n.into_owned())).collect();
-    let pickle = names.iter().find(|name| *name == "data.pkl" || name.ends_with("/data.pkl"));
+    let named = |i| Some((i, zip.name_for_index(i)?.ok()?.into_owned()));
+    let names: Vec<(usize, String)> = (0..zip.len()).filter_map(named).collect();
+    let pickle = names
+        .iter()
+        .map(|(_, name)| name)
+        .find(|name| *name == "data.pkl" || name.ends_with("/data.pkl"));
     let Some(root) = pickle.and_then(|name| name.strip_suffix("data.pkl")) else {
         return Err(fault("a zip file, but not PyTorch's: no tensors in it".to_string()));
     };
-    if names.iter().any(|name| name.strip_prefix(root).is_some_and(|n| n.starts_with("code/"))) {
+    if names.iter().any(|(_, name)| name.strip_prefix(root).is_some_and(|n| n.starts_with("code/")))
+    {
         let reason = "a TorchScript program, not a state dictionary; in PyTorch, save torch.jit.load(file).state_dict()";
         return Err(fault(reason.to_string()));
     }
     let mut records = Records::new();
     let mut whole = None;
     let mut swapped = false;
-    for (index, name) in names.iter().enumerate() {
+    for (index, name) in &names {
         let Some(name) = name.strip_prefix(root) else { continue };
         let wanted = name == "data.pkl" || name == "byteorder" || name.starts_with("data/");
         if !wanted {
             continue;
         }
-        let entry = zip.by_index_raw(index).map_err(|e| damaged(&e))?;
+        let entry = zip.by_index_raw(*index).map_err(|e| damaged(&e))?;
         if entry.compression() != CompressionMethod::Stored || entry.encrypted() {
             let reason = "its entries are compressed or encrypted, which PyTorch never writes; unpack it and load it in PyTorch";
             return Err(fault(reason.to_string()));
@@ -223,6 +227,16 @@ fn entry(
     if let StorageType::Typed(StoredType::Other) = storage.kind {
         return Err("has a type of numbers that is not read".to_string());
     }
+    let unit = match storage.kind {
+        StorageType::Typed(kind) => kind.size() as u64,
+        StorageType::Untyped => 1,
+    };
+    if storage.elements.checked_mul(unit).is_none_or(|bytes| bytes > record.bytes) {
+        return Err(format!(
+            "claims a storage of {} elements, more than the file holds",
+            storage.elements
+        ));
+    }
     let claim = |what: &str| format!("claims shape {:?}, more than {what} holds", tensor.shape);
     let elements = tensor.shape.iter().try_fold(1usize, |n, size| n.checked_mul(*size));
     let elements = elements.ok_or_else(|| claim("the file"))?;
@@ -271,4 +285,3 @@ pub(super) fn is_tar(source: &Source) -> bool {
     let mut mark = [0; 5];
     source.length > 262 && source.read_at(&mut mark, 257).is_ok() && mark == *b"ustar"
 }
-

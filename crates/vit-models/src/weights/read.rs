@@ -182,12 +182,14 @@ pub(super) fn open_one(path: &Path, section: Option<&str>) -> Result<Contents> {
         [b'P', b'K', ..] => pth::open_zip(source, section),
         // A pickle outside a zip file.
         [0x80, ..] => pth::open_legacy(source, section),
-        _ if pth::is_tar(&source) => {
-            Err(fault("PyTorch's tar format of 2016 is not read; load it in PyTorch and save it again"))
-        }
+        _ if pth::is_tar(&source) => Err(fault(
+            "PyTorch's tar format of 2016 is not read; load it in PyTorch and save it again",
+        )),
         _ => Err(fault("neither safetensors nor a PyTorch file")),
     }?;
-    if section.is_some() && matches!(contents.container, Container::Safetensors | Container::Sharded) {
+    if section.is_some()
+        && matches!(contents.container, Container::Safetensors | Container::Sharded)
+    {
         return Err(fault("a safetensors file has no dictionaries to choose from"));
     }
     Ok(contents)

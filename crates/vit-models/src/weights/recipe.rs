@@ -47,13 +47,13 @@ pub(super) struct Move {
 }
 
 impl Move {
-    /// Makes the tensor.
-    pub(super) fn run(&self, file: &WeightFile, dtype: DType, device: &Device) -> Result<Tensor> {
+    /// Makes the tensor, on the CPU.
+    pub(super) fn run(&self, file: &WeightFile, dtype: DType) -> Result<Tensor> {
         let fault = |why: String| {
             let name = &self.name;
             file.fault(format!("'{name}' cannot be made from {:?}: {why}", self.from))
         };
-        let made = self.make(file, dtype, device).map_err(|e| match e {
+        let made = self.make(file, dtype).map_err(|e| match e {
             crate::Error::File { .. } | crate::Error::Io { .. } => e,
             other => fault(other.to_string()),
         })?;
@@ -63,8 +63,8 @@ impl Move {
         Ok(made)
     }
 
-    fn make(&self, file: &WeightFile, dtype: DType, device: &Device) -> Result<Tensor> {
-        let read = |name: &str| file.tensor_as(name, dtype, device);
+    fn make(&self, file: &WeightFile, dtype: DType) -> Result<Tensor> {
+        let read = |name: &str| file.tensor_as(name, dtype, &Device::Cpu);
         let whole = match self.from.as_slice() {
             [name] => read(name)?,
             names => {

@@ -177,7 +177,11 @@ impl fmt::Display for LoadReport {
             writeln!(f, "  {:<11} {} {}", tensor.outcome.word(), tensor.name, tensor.outcome)?;
         }
         write_list(f, "renamed", &self.names(|o| matches!(o, Outcome::Renamed { .. })))?;
-        write_list(f, "put together from parts", &self.names(|o| matches!(o, Outcome::Fused { .. })))?;
+        write_list(
+            f,
+            "put together from parts",
+            &self.names(|o| matches!(o, Outcome::Fused { .. })),
+        )?;
         for (reason, names) in self.dropped() {
             write_list(f, &format!("dropped, {reason}"), &names)?;
         }

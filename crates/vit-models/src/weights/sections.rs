@@ -48,10 +48,12 @@ pub(super) fn choose(heap: &Heap, top: Value, section: Option<&str>) -> Result<F
     let sections: Vec<(String, usize)> =
         all.iter().map(|section| (section.name.clone(), section.tensors)).collect();
     let chosen = match section {
-        Some(wanted) => all.into_iter().find(|section| section.name == wanted).ok_or_else(|| {
-            let names: Vec<&str> = sections.iter().map(|(name, _)| name.as_str()).collect();
-            format!("has no tensors under '{wanted}'; it has some under {names:?}")
-        })?,
+        Some(wanted) => {
+            all.into_iter().find(|section| section.name == wanted).ok_or_else(|| {
+                let names: Vec<&str> = sections.iter().map(|(name, _)| name.as_str()).collect();
+                format!("has no tensors under '{wanted}'; it has some under {names:?}")
+            })?
+        }
         None => likeliest(all).ok_or("no tensors in any of its dictionaries")?,
     };
     let mut tensors = Vec::with_capacity(chosen.tensors);

@@ -94,9 +94,7 @@ impl Sidecar {
             init_values: arguments.get("init_values").and_then(Value::as_f64),
             num_classes: config.get("num_classes").and_then(Value::as_u64).map(|n| n as usize),
             pooling: pooling.and_then(Value::as_str).and_then(timm_pooling),
-            labels: labels
-                .and_then(|v| serde_json::from_value(v.clone()).ok())
-                .unwrap_or_default(),
+            labels: labels.and_then(|v| serde_json::from_value(v.clone()).ok()).unwrap_or_default(),
             preprocessing: timm_preprocessing(pretrained),
         }
     }

@@ -55,9 +55,18 @@ macro_rules! hf_block {
     ($theirs:literal, $ours:literal) => {
         [
             (concat!($theirs, ".layernorm_before.@"), Whole(concat!($ours, ".norm1.@"))),
-            (concat!($theirs, ".attention.attention.query.@"), Part(concat!($ours, ".attn.qkv.@"), 0, 3)),
-            (concat!($theirs, ".attention.attention.key.@"), Part(concat!($ours, ".attn.qkv.@"), 1, 3)),
-            (concat!($theirs, ".attention.attention.value.@"), Part(concat!($ours, ".attn.qkv.@"), 2, 3)),
+            (
+                concat!($theirs, ".attention.attention.query.@"),
+                Part(concat!($ours, ".attn.qkv.@"), 0, 3),
+            ),
+            (
+                concat!($theirs, ".attention.attention.key.@"),
+                Part(concat!($ours, ".attn.qkv.@"), 1, 3),
+            ),
+            (
+                concat!($theirs, ".attention.attention.value.@"),
+                Part(concat!($ours, ".attn.qkv.@"), 2, 3),
+            ),
             (concat!($theirs, ".attention.output.dense.@"), Whole(concat!($ours, ".attn.proj.@"))),
             (concat!($theirs, ".layernorm_after.@"), Whole(concat!($ours, ".norm2.@"))),
             (concat!($theirs, ".intermediate.dense.@"), Whole(concat!($ours, ".mlp.fc1.@"))),

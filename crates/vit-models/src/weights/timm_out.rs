@@ -26,7 +26,9 @@ pub(super) fn config(card: &ModelCard) -> Result<Value> {
         Pooling::Max => "max",
         Pooling::None => "",
         Pooling::ClassAverage => {
-            return Err(Error::Config("timm's head does not take class token and mean".to_string()));
+            return Err(Error::Config(
+                "timm's head does not take class token and mean".to_string(),
+            ));
         }
     };
     let mut arguments = json!({

@@ -187,7 +187,9 @@ impl Entry {
             StoredType::U32 => self.same::<u32>(source),
             StoredType::U16 => self.converted::<u16, u32>(source, each(u32::from)),
             StoredType::U8 => self.same::<u8>(source),
-            StoredType::Bool => self.converted::<u8, u8>(source, each(|value| u8::from(value != 0))),
+            StoredType::Bool => {
+                self.converted::<u8, u8>(source, each(|value| u8::from(value != 0)))
+            }
             StoredType::F8E4M3 => {
                 let bytes = self.values::<u8>(source)?;
                 Ok(Tensor::from_raw_buffer(&bytes, own, &self.shape, &Device::Cpu)?)

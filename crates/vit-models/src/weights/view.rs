@@ -98,9 +98,8 @@ impl View {
         if ours.ends_with(COUNTER.0) {
             return Some(COUNTER.1);
         }
-        let plain = WRAPPERS.iter().fold(ours, |name, prefix| {
-            name.strip_prefix(prefix).unwrap_or(name)
-        });
+        let plain =
+            WRAPPERS.iter().fold(ours, |name, prefix| name.strip_prefix(prefix).unwrap_or(name));
         USELESS.iter().find(|(prefix, _)| plain.starts_with(prefix)).map(|(_, reason)| *reason)
     }
 
@@ -124,16 +123,13 @@ fn unwrapped<'a>(name: &'a str, wanted: &impl Fn(&str) -> bool) -> &'a str {
 }
 
 /// One tensor from the parts a family keeps apart.
-fn fused(
-    file: &WeightFile,
-    of: usize,
-    found: &BTreeMap<usize, String>,
-) -> Result<Place, String> {
+fn fused(file: &WeightFile, of: usize, found: &BTreeMap<usize, String>) -> Result<Place, String> {
     if found.len() != of {
         return Err(format!("{} of {of} parts are there", found.len()));
     }
     let names: Vec<String> = found.values().cloned().collect();
-    let shapes: Vec<&Vec<usize>> = names.iter().filter_map(|name| file.shapes().get(name)).collect();
+    let shapes: Vec<&Vec<usize>> =
+        names.iter().filter_map(|name| file.shapes().get(name)).collect();
     let same = shapes.windows(2).all(|pair| matches!(pair, [a, b] if a == b));
     let Some((rows, rest)) = shapes.first().and_then(|shape| shape.split_first()) else {
         return Err("a part has no rows".to_string());

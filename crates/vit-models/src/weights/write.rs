@@ -54,7 +54,10 @@ pub fn save_weights(
 }
 
 /// Our metadata as the one text that stands for it in a header.
-pub(super) fn texts(path: &Path, metadata: &Map<String, Value>) -> Result<BTreeMap<String, String>> {
+pub(super) fn texts(
+    path: &Path,
+    metadata: &Map<String, Value>,
+) -> Result<BTreeMap<String, String>> {
     let text = serde_json::to_string(metadata)
         .map_err(|e| Error::File { path: path.to_path_buf(), reason: e.to_string() })?;
     Ok(BTreeMap::from([(METADATA_KEY.to_string(), text)]))

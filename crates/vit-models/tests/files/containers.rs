@@ -44,7 +44,8 @@ fn a_file_of_the_other_byte_order_is_turned_round() {
     let file = WeightFile::open(&weights("big_endian.pth")).unwrap();
     let same = WeightFile::open(&weights("types.pth")).unwrap();
     for name in ["f32", "i64", "f16"] {
-        let [got, want] = [&file, &same].map(|file| flat(&file.tensor(name, &Device::Cpu).unwrap()));
+        let [got, want] =
+            [&file, &same].map(|file| flat(&file.tensor(name, &Device::Cpu).unwrap()));
         assert_eq!(got, want, "{name}");
     }
 }

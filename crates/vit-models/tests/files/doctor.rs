@@ -106,7 +106,10 @@ fn what_is_beside_the_encoder_is_named() {
     assert_eq!(dropped("hf_vit_mae", "decoder").len(), 23);
     assert_eq!(dropped("hf_dinov2", "hidden patches"), ["embeddings.mask_token"]);
     assert_eq!(dropped("dinov2_teacher.pth", "hidden patches"), ["backbone.mask_token"]);
-    assert_eq!(dropped("dinov2_teacher.pth", "a head of the pre-training"), ["dino_head.mlp.0.weight"]);
+    assert_eq!(
+        dropped("dinov2_teacher.pth", "a head of the pre-training"),
+        ["dino_head.mlp.0.weight"]
+    );
     let smp = diagnosed("smp_densenet.pth");
     assert_eq!(smp.family, Family::SmpEncoder);
     assert_eq!(smp.prefix, "module.model.encoder.");
@@ -154,7 +157,8 @@ fn convolutional_networks_are_named() {
         assert_eq!(diagnosis.family, family);
         assert_eq!(diagnosis.guess.as_ref().unwrap().name(), name);
         let counters = |row: &&vit_models::DoctorRow| row.name.ends_with("num_batches_tracked");
-        let dropped = diagnosis.rows.iter().filter(|r| matches!(r.outcome, Outcome::Dropped { .. }));
+        let dropped =
+            diagnosis.rows.iter().filter(|r| matches!(r.outcome, Outcome::Dropped { .. }));
         assert_eq!(dropped.clone().count(), dropped.filter(counters).count());
         assert!(diagnosis.is_healthy(1.), "{:?}", diagnosis.left_at_first_value);
     }

@@ -71,7 +71,8 @@ fn the_decoder_goes_along_where_there_is_a_place_for_it() {
     let back = WeightFile::open(&back).unwrap();
     assert_eq!(back.shapes(), file.shapes());
     for name in file.shapes().keys() {
-        let [a, b] = [&file, &back].map(|f| crate::support::flat(&f.tensor(name, &Device::Cpu).unwrap()));
+        let [a, b] =
+            [&file, &back].map(|f| crate::support::flat(&f.tensor(name, &Device::Cpu).unwrap()));
         assert_eq!(a, b, "{name}");
     }
     let (timm, report) = into(Layout::Timm, "timm");
@@ -143,7 +144,8 @@ fn a_model_the_other_library_does_not_have_is_an_error() {
         };
         let folder = tempfile::tempdir().unwrap();
         let tensors = store(&config, 1).tensors();
-        let error = export_weights(folder.path(), &tensors, &card, Layout::HuggingFace).unwrap_err();
+        let error =
+            export_weights(folder.path(), &tensors, &card, Layout::HuggingFace).unwrap_err();
         assert!(error.to_string().contains(word), "{error}");
     }
 }

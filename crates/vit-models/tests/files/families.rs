@@ -46,7 +46,11 @@ pub(crate) fn models() -> Vec<(String, Model, Option<VitConfig>)> {
         }
         Some(serde_json::from_value(Value::Object(fields)).unwrap())
     };
-    models.into_iter().map(|(name, model)| (name.clone(), config(&model), model)).map(|(n, c, m)| (n, m, c)).collect()
+    models
+        .into_iter()
+        .map(|(name, model)| (name.clone(), config(&model), model))
+        .map(|(n, c, m)| (n, m, c))
+        .collect()
 }
 
 pub(crate) fn assert_close(got: &Tensor, want: &Tensor, what: &str) {
@@ -70,7 +74,11 @@ fn every_family_gives_the_outputs_of_its_library() {
         let has = |key: &str| expected.shapes().contains_key(key);
         let (input, ctx) = (get("input"), Context::eval());
         if has("tokens") {
-            assert_close(&vit.tokens(&input, &ctx).unwrap(), &get("tokens"), &format!("{name} tokens"));
+            assert_close(
+                &vit.tokens(&input, &ctx).unwrap(),
+                &get("tokens"),
+                &format!("{name} tokens"),
+            );
         }
         if has("embedding") {
             assert_close(&vit.embed(&input, &ctx).unwrap(), &get("embedding"), &name);
@@ -230,9 +238,11 @@ fn the_likeliest_dictionary_is_taken_and_named() {
     assert_eq!(file.section(), "teacher");
     let names: Vec<&str> = file.sections().iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["teacher", "student"]);
-    let student = WeightFile::open_section(&weights("dinov2_teacher.pth"), Some("student")).unwrap();
+    let student =
+        WeightFile::open_section(&weights("dinov2_teacher.pth"), Some("student")).unwrap();
     assert_eq!(student.shapes().len(), 3);
-    let error = WeightFile::open_section(&weights("dinov2_teacher.pth"), Some("ema")).err().unwrap();
+    let error =
+        WeightFile::open_section(&weights("dinov2_teacher.pth"), Some("ema")).err().unwrap();
     assert!(error.to_string().contains("student"), "{error}");
 
     let file = WeightFile::open(&weights("mae_finetuned.pth")).unwrap();

@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-use vit_models::candle_core::Device;
 use vit_models::WeightFile;
+use vit_models::candle_core::Device;
 
 use crate::families::weights;
 use crate::support::{fixture, written};
@@ -59,7 +59,10 @@ fn calls_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("ran");
     let command = format!("touch {}", trace.display());
-    let argument = format!("(X{}{command}tR.", "\x04\0\0\0".replace('\x04', &char::from(command.len() as u8).to_string()));
+    let argument = format!(
+        "(X{}{command}tR.",
+        "\x04\0\0\0".replace('\x04', &char::from(command.len() as u8).to_string())
+    );
     for (module, name) in [
         ("os", "system"),
         ("posix", "system"),
@@ -73,7 +76,8 @@ fn calls_are_refused_by_name() {
         ("numpy.testing._private.utils", "runstring"),
         ("collections", "namedtuple"),
     ] {
-        let by_global = [format!("\x7f2c{module}\n{name}\n").as_bytes(), argument.as_bytes()].concat();
+        let by_global =
+            [format!("\x7f2c{module}\n{name}\n").as_bytes(), argument.as_bytes()].concat();
         let by_global = [b"\x80\x02".as_slice(), &by_global[2..]].concat();
         let stack = [
             b"\x80\x04\x8c".as_slice(),
@@ -86,7 +90,8 @@ fn calls_are_refused_by_name() {
             argument.as_bytes(),
         ]
         .concat();
-        let new = [b"\x80\x02c".as_slice(), format!("{module}\n{name}\n)\x07.").as_bytes()].concat();
+        let new =
+            [b"\x80\x02c".as_slice(), format!("{module}\n{name}\n)\x07.").as_bytes()].concat();
         let new: Vec<u8> = new.into_iter().map(|b| if b == 7 { 0x81 } else { b }).collect();
         // Through a call that is allowed.
         let through = [
@@ -159,6 +164,11 @@ fn claims_are_checked_before_memory_is_asked_for() {
     ] {
         refused_pickle(&pickle);
     }
+    // One name for two tensors.
+    let one = tensor(b"K\0", b"K\x04\x85", b"K\x01\x85", b"K\x10");
+    let middle = &one[9..one.len() - 2];
+    let twice = [&one[..one.len() - 1], b"X\x01\0\0\0w", middle, b"s."].concat();
+    assert!(refused_pickle(&twice).contains("'w' is there twice"), "{}", refused_pickle(&twice));
     // Zeros of a stride of nothing: as many as the file has bytes, and no more.
     let error = refused_pickle(&tensor(b"K\0", b"M\xff\xff\x85", b"K\0\x85", b"K\x10"));
     assert!(error.contains("'w' claims shape [65535]"), "{error}");
@@ -212,10 +222,11 @@ fn zip_files_that_are_not_pytorchs_are_refused() {
     // Without the numbers, with fewer, without a pickle.
     assert!(refused(&zip(&[("a/data.pkl", &good)])).contains("not in the file"));
     let short = zip(&[("a/data.pkl", &good), ("a/data/0", &[0; 8])]);
-    assert!(refused(&short).contains("more than its storage holds"));
+    assert!(refused(&short).contains("more than the file holds"));
     assert!(refused(&zip(&[("a/data/0", &[0; 8])])).contains("not PyTorch's"));
     // Entries that share bytes.
-    let mut overlapping = zip(&[("a/data.pkl", &good), ("a/data/0", &[0; 64]), ("a/data/1", &[0; 64])]);
+    let mut overlapping =
+        zip(&[("a/data.pkl", &good), ("a/data/0", &[0; 64]), ("a/data/1", &[0; 64])]);
     let second = overlapping.windows(8).rposition(|w| w == b"a/data/1").unwrap();
     let first = overlapping.windows(8).rposition(|w| w == b"a/data/0").unwrap();
     // The place of the local header stands four bytes before the name in the directory.
@@ -230,7 +241,8 @@ fn zip_files_that_are_not_pytorchs_are_refused() {
 fn damage_at_random_never_panics() {
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
     let mut draw = move |below: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((state >> 33) as usize) % below.max(1)
     };
     let files = [

@@ -2,7 +2,8 @@
 
 use vit_models::candle_core::{DType, Device, Tensor};
 use vit_models::{
-    Backbone, Container, Context, Error, LoadOptions, Outcome, ParamSpec, Vit, VitConfig, WeightFile,
+    Backbone, Container, Context, Error, LoadOptions, Outcome, ParamSpec, Vit, VitConfig,
+    WeightFile,
 };
 
 use crate::support::{encoder, fixture, flat, store};

@@ -239,7 +239,8 @@ impl Machine<'_> {
     }
 
     fn above_mark(&mut self) -> Result<Vec<Value>, Reason> {
-        let mark = self.marks.pop().ok_or_else(|| "it takes up to a mark there is not".to_string())?;
+        let mark =
+            self.marks.pop().ok_or_else(|| "it takes up to a mark there is not".to_string())?;
         Ok(self.stack.split_off(mark.min(self.stack.len())))
     }
 
@@ -400,9 +401,15 @@ impl Machine<'_> {
     }
 
     /// `(storage, offset, shape, strides, …)`.
-    fn tensor(&mut self, items: &[Value], kind: Option<crate::weights::values::StoredType>) -> Result<Value, Reason> {
+    fn tensor(
+        &mut self,
+        items: &[Value],
+        kind: Option<crate::weights::values::StoredType>,
+    ) -> Result<Value, Reason> {
         let [Value::Storage(storage), Value::Int(offset), shape, strides, ..] = items else {
-            return Err("a tensor whose arguments are not a storage, a place and a shape".to_string());
+            return Err(
+                "a tensor whose arguments are not a storage, a place and a shape".to_string()
+            );
         };
         let dtype = match (kind, self.heap.storage(*storage).map(|storage| storage.kind)) {
             (Some(kind), _) => kind,
