@@ -37,6 +37,8 @@ pub use size::ImageSize;
 pub use vit::{FeatureForm, Vit};
 pub use vit_kernels::TokenRows;
 pub use weights::{
-    LoadOptions, LoadReport, METADATA_KEY, Outcome, TensorReport, WeightFile, save_weights,
+    Architecture, CARD_PART, Container, Coverage, Diagnosis, DoctorOptions, DoctorRow, Family,
+    Guess, Layout, LoadOptions, LoadReport, METADATA_KEY, MODEL_FILE, ModelCard, Outcome,
+    SourceFile, StoredType, TensorHealth, TensorReport, WeightFile, export_weights, save_weights,
     write_atomic,
 };

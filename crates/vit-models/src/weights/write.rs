@@ -1,14 +1,14 @@
-use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
+use std::collections::BTreeMap;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use candle_core::Tensor;
-use serde_json::{Map, Value};
+use safetensors::View;
+use serde_json::{Map, Value, json};
 
 use crate::{Error, Result};
 
 /// The one key of a safetensors header's `__metadata__` that we write; its value is JSON text.
-/// One key only, because the header does not keep an order among several.
 pub const METADATA_KEY: &str = "vitalight";
 
 /// Writes a file whole or not at all: into a temporary file beside it, synced, then renamed.
@@ -50,9 +50,53 @@ pub fn save_weights(
     tensors: &BTreeMap<String, Tensor>,
     metadata: &Map<String, Value>,
 ) -> Result<()> {
+    write_safetensors(path, tensors, &texts(path, metadata)?)
+}
+
+/// Our metadata as the one text that stands for it in a header.
+pub(super) fn texts(
+    path: &Path,
+    metadata: &Map<String, Value>,
+) -> Result<BTreeMap<String, String>> {
+    let text = serde_json::to_string(metadata)
+        .map_err(|e| Error::File { path: path.to_path_buf(), reason: e.to_string() })?;
+    Ok(BTreeMap::from([(METADATA_KEY.to_string(), text)]))
+}
+
+/// Writes a safetensors file with these texts in its header, a tensor at a time: there is no second
+/// copy of the model in memory. Widest types first, as the format's own library orders them, so that
+/// every tensor is aligned; then by name.
+pub(super) fn write_safetensors(
+    path: &Path,
+    tensors: &BTreeMap<String, Tensor>,
+    texts: &BTreeMap<String, String>,
+) -> Result<()> {
     let fault = |reason: String| Error::File { path: path.to_path_buf(), reason };
-    let text = serde_json::to_string(metadata).map_err(|e| fault(e.to_string()))?;
-    let header = HashMap::from([(METADATA_KEY.to_string(), text)]);
-    let bytes = safetensors::serialize(tensors, Some(header)).map_err(|e| fault(e.to_string()))?;
-    write_atomic(path, |file| file.write_all(&bytes))
+    let mut order: Vec<(&String, &Tensor)> = tensors.iter().collect();
+    order.sort_by_key(|(_, tensor)| std::cmp::Reverse(Tensor::dtype(tensor).size_in_bytes()));
+    let mut header = Map::new();
+    if !texts.is_empty() {
+        header.insert("__metadata__".to_string(), json!(texts));
+    }
+    let mut end = 0;
+    for (name, tensor) in &order {
+        let bytes = View::data_len(tensor);
+        let dtype = serde_json::to_value(View::dtype(tensor)).map_err(|e| fault(e.to_string()))?;
+        let about = json!({
+            "dtype": dtype, "shape": tensor.dims(), "data_offsets": [end, end + bytes],
+        });
+        header.insert((*name).clone(), about);
+        end += bytes;
+    }
+    let mut text = serde_json::to_vec(&header).map_err(|e| fault(e.to_string()))?;
+    text.resize(text.len().next_multiple_of(8), b' ');
+    write_atomic(path, |file| {
+        let mut file = BufWriter::with_capacity(1 << 20, file);
+        file.write_all(&(text.len() as u64).to_le_bytes())?;
+        file.write_all(&text)?;
+        for (_, tensor) in &order {
+            file.write_all(&View::data(tensor))?;
+        }
+        file.flush()
+    })
 }

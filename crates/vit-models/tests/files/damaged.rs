@@ -1,8 +1,8 @@
 //! Files that are cut off, damaged or something else: a clear error, never a panic, never an
 //! allocation the file merely claims.
 
-use vit_models::candle_core::Device;
-use vit_models::{Error, WeightFile};
+use vit_models::candle_core::{Device, Tensor};
+use vit_models::{Error, LoadOptions, WeightFile};
 
 use crate::support::{encoder, fixture, saved, store, written};
 
@@ -93,6 +93,10 @@ fn headers_that_lie_are_refused() {
         r#"{"a":{"dtype":"F33","shape":[2],"data_offsets":[0,8]}}"#,
         r#"{"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}}"#,
         r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#,
+        r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#,
+        r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#,
+        r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#,
+        r#"{"__metadata__":[1],"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#,
         r#"{"__metadata__":{"vitalight":"{\"config\":"},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#,
         &format!("{{\"a\":{long}"),
     ] {
@@ -150,5 +154,26 @@ fn a_flipped_byte_never_panics() {
                 }
             }
         }
+    }
+}
+
+/// A model with such a number gives nothing else: the tensor is named, and nothing is changed.
+#[test]
+fn numbers_that_are_none_are_refused() {
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let (from, into) = (store(&encoder(), 1), store(&encoder(), 2));
+        let before = crate::support::values(&into);
+        let mut tensors = from.tensors();
+        let mut values: Vec<f32> = vec![0.5; 24];
+        values[17] = bad;
+        let tensor = Tensor::from_vec(values, 24, &Device::Cpu).unwrap();
+        tensors.insert("blocks.0.attn.qkv.bias".to_string(), tensor);
+        let (_folder, path) = saved(&tensors);
+        let file = WeightFile::open(&path).unwrap();
+        let error = file.load_into(&into, &LoadOptions::strict()).unwrap_err();
+        assert!(error.to_string().contains("'blocks.0.attn.qkv.bias'"), "{error}");
+        assert_eq!(crate::support::values(&into), before);
+        let allowed = LoadOptions { allow_non_finite: true, ..LoadOptions::strict() };
+        file.load_into(&into, &allowed).unwrap();
     }
 }
