@@ -16,7 +16,9 @@ const PNG: &[u8] = include_bytes!("fixtures/grey8.png");
 fn request(host: &str, head: &str, body: &[u8]) -> String {
     let mut stream = TcpStream::connect(host).unwrap();
     let length = body.len();
-    let head = format!("{head} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+    let head = format!(
+        "{head} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+    );
     stream.write_all(head.as_bytes()).unwrap();
     stream.write_all(body).unwrap();
     let mut answer = String::new();
@@ -60,8 +62,13 @@ fn a_trained_model_is_served_until_sigterm() {
         assert!(server.wait().unwrap().success());
     }
     let [adapters, merged] = answers.try_into().unwrap();
-    assert_eq!(adapters["labels"].as_array().unwrap().len(), merged["labels"].as_array().unwrap().len());
-    for (a, b) in adapters["labels"].as_array().unwrap().iter().zip(merged["labels"].as_array().unwrap()) {
+    assert_eq!(
+        adapters["labels"].as_array().unwrap().len(),
+        merged["labels"].as_array().unwrap().len()
+    );
+    for (a, b) in
+        adapters["labels"].as_array().unwrap().iter().zip(merged["labels"].as_array().unwrap())
+    {
         assert_eq!(a["name"], b["name"]);
         let probability = |label: &serde_json::Value| label["probability"].as_f64().unwrap();
         assert!((probability(a) - probability(b)).abs() < 1e-5, "{a} {b}");

@@ -64,7 +64,7 @@ impl ProbeLabels {
                     let row = at / (*findings).max(1);
                     return fail(format!("row {row} has a finding that is not from 0 to 1"));
                 }
-                if *findings == 0 || labels.len() % findings != 0 {
+                if *findings == 0 || !labels.len().is_multiple_of(*findings) {
                     return fail(format!("{} labels of {findings} findings", labels.len()));
                 }
             }
@@ -78,7 +78,7 @@ impl ProbeLabels {
 
 /// Number of rows, if the values make whole rows of finite numbers.
 fn check_rows(features: &[f32], dim: usize) -> Result<usize> {
-    if dim == 0 || features.len() % dim != 0 {
+    if dim == 0 || !features.len().is_multiple_of(dim) {
         let message = format!("{} values do not make rows of {dim}", features.len());
         return Err(Error::Config(message));
     }
