@@ -83,6 +83,8 @@ fn rows_are_the_librarys_in_the_order_of_the_table() {
     assert_eq!(FeatureTable::open(&place.path("x.npy")).unwrap().values, table.values);
     let numbers = Tensor::read_npy(place.path("x.npy")).unwrap();
     assert_eq!(numbers.flatten_all().unwrap().to_vec1::<f32>().unwrap(), table.values);
+    embed(&place.args("x.parquet", &["--features", "class+mean"])).unwrap();
+    assert_eq!(FeatureTable::open(&place.path("x.parquet")).unwrap(), table);
 }
 
 #[test]
@@ -162,8 +164,8 @@ fn other_settings_do_not_go_on_from_a_run() {
     embed(&place.args("y.npy", &[])).unwrap_err();
     let error = embed(&place.args("y.npy", &["--features", "mean"])).unwrap_err().to_string();
     assert!(error.contains("interrupted run"), "{error}");
-    let error = embed(&place.args("y.parquet", &[])).unwrap_err().to_string();
-    assert!(error.contains(".safetensors or .npy"), "{error}");
+    let error = embed(&place.args("y.pickle", &[])).unwrap_err().to_string();
+    assert!(error.contains(".safetensors, .npy and .parquet"), "{error}");
 }
 
 #[test]

@@ -47,7 +47,7 @@ pub struct EmbedArgs {
     /// Leave out pictures that cannot be read, and list them, instead of stopping at the first.
     #[arg(long)]
     pub skip_errors: bool,
-    /// Where to write: .safetensors or .npy; a .csv and a .json come beside it. An interrupted run
+    /// Where to write: .safetensors, .npy or .parquet; a .csv and a .json come beside it. An interrupted run
     /// is continued.
     #[arg(long)]
     pub out: PathBuf,

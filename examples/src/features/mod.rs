@@ -1,9 +1,10 @@
 //! Feature files: numbers, a table of what each row is, and where both come from.
 //!
-//! `x.npy` (or `.safetensors`) holds `[rows, dim]` numbers of 32 bits, `x.npy.csv` one line per row
-//! (id, group, labels), `x.npy.json` the rest. The last is written last: where it is, the others
+//! `x.npy` (or `.safetensors`, `.parquet`) holds `[rows, dim]` numbers of 32 bits, `x.npy.csv` one
+//! line per row (id, group, labels), `x.npy.json` the rest. The last is written last: where it is, the others
 //! are whole.
 
+mod parquet;
 mod read;
 mod write;
 
@@ -78,6 +79,7 @@ struct Sidecar {
 enum Format {
     Safetensors,
     Npy,
+    Parquet,
 }
 
 impl Format {
@@ -85,13 +87,15 @@ impl Format {
         match path.extension().and_then(|e| e.to_str()) {
             Some("safetensors") => Ok(Self::Safetensors),
             Some("npy") => Ok(Self::Npy),
-            _ => bail!("{}: features are written as .safetensors or .npy", path.display()),
+            Some("parquet") => Ok(Self::Parquet),
+            _ => bail!("{}: there are .safetensors, .npy and .parquet", path.display()),
         }
     }
 
-    /// What stands before the numbers.
+    /// What stands before the numbers; nothing that could be told beforehand in Parquet.
     fn header(self, rows: usize, dim: usize) -> Result<Vec<u8>> {
         match self {
+            Self::Parquet => Ok(Vec::new()),
             Self::Safetensors => {
                 let end = rows * dim * 4;
                 let entry = serde_json::json!({

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 use vit_datasets::{Record, Target, Task};
 
-use super::{FeatureTable, Format, Sidecar, beside};
+use super::{FeatureTable, Format, Sidecar, beside, parquet};
 
 impl FeatureTable {
     /// Reads a feature file with its table, and checks that they belong together.
@@ -28,24 +28,28 @@ impl FeatureTable {
                 json_path.display()
             );
         }
-        let header = format.header(sidecar.rows, sidecar.dim)?;
-        let numbers = bytes.strip_prefix(header.as_slice());
-        let (numbers, rest) = numbers.context("another header")?.as_chunks::<4>();
-        let values: Vec<f32> = numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-        let expected = sidecar.rows.checked_mul(sidecar.dim);
-        ensure!(
-            rest.is_empty() && expected == Some(values.len()),
-            "{} does not hold {} rows of {}",
-            path.display(),
-            sidecar.rows,
-            sidecar.dim
-        );
+        let values = values(format, bytes, &sidecar).with_context(|| path.display().to_string())?;
         let records =
             records(&table, &sidecar.task).with_context(|| table_path.display().to_string())?;
         ensure!(records.len() == sidecar.rows, "{} rows in the table", records.len());
         let Sidecar { dim, task, origin, .. } = sidecar;
         Ok(Self { values, dim, records, task, origin })
     }
+}
+
+fn values(format: Format, bytes: Vec<u8>, sidecar: &Sidecar) -> Result<Vec<f32>> {
+    let values: Vec<f32> = if format == Format::Parquet {
+        parquet::read(bytes)?
+    } else {
+        let header = format.header(sidecar.rows, sidecar.dim)?;
+        let numbers = bytes.strip_prefix(header.as_slice()).context("another header")?;
+        let (numbers, rest) = numbers.as_chunks::<4>();
+        ensure!(rest.is_empty(), "the last number is cut off");
+        numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+    };
+    let (rows, dim) = (sidecar.rows, sidecar.dim);
+    ensure!(rows.checked_mul(dim) == Some(values.len()), "it does not hold {rows} rows of {dim}");
+    Ok(values)
 }
 
 fn records(table: &[u8], task: &Task) -> Result<Vec<Record>> {

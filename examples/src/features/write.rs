@@ -1,3 +1,4 @@
+use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -6,7 +7,7 @@ use sha2::{Digest, Sha256};
 use vit_datasets::{Record, Target, Task};
 use vit_models::write_atomic;
 
-use super::{Format, Origin, Sidecar, Skipped, beside};
+use super::{Format, Origin, Sidecar, Skipped, beside, parquet};
 
 /// Writes a feature file with its table and its origin.
 pub(crate) struct Writer {
@@ -36,7 +37,7 @@ pub(crate) fn already_there(path: &Path, origin: &Origin) -> Result<bool> {
 }
 
 impl Writer {
-    /// For a path that ends in `.safetensors` or `.npy`.
+    /// For a path that ends in `.safetensors`, `.npy` or `.parquet`.
     pub(crate) fn new(path: &Path) -> Result<Self> {
         Ok(Self { path: path.to_path_buf(), format: Format::of(path)? })
     }
@@ -52,20 +53,20 @@ impl Writer {
         skipped: Vec<Skipped>,
     ) -> Result<()> {
         let (table_path, json_path) = beside(&self.path);
-        let header = self.format.header(records.len(), dim)?;
+        let mut fault = None;
         let mut hash = Sha256::new();
-        write_atomic(&self.path, |file| {
-            hash.update(&header);
-            file.write_all(&header)?;
-            let mut piece = vec![0u8; 1 << 18];
-            loop {
-                let read = numbers.read(&mut piece)?;
-                let Some(new) = piece.get(..read).filter(|new| !new.is_empty()) else { break };
-                hash.update(new);
-                file.write_all(new)?;
-            }
-            Ok(())
-        })?;
+        let written = write_atomic(&self.path, |file| {
+            let out = Hashing { out: file, hash: &mut hash };
+            self.numbers(out, dim, numbers, records, task).map_err(|error| {
+                let text = std::io::Error::other(error.to_string());
+                fault = Some(error);
+                text
+            })
+        });
+        if let Some(fault) = fault {
+            return Err(fault.context(self.path.display().to_string()));
+        }
+        written?;
         let table = table(records, task)?;
         write_atomic(&table_path, |file| file.write_all(&table))?;
         let sidecar = Sidecar {
@@ -80,6 +81,43 @@ impl Writer {
         let json = serde_json::to_vec_pretty(&sidecar)?;
         write_atomic(&json_path, |file| file.write_all(&json))?;
         Ok(())
+    }
+}
+
+impl Writer {
+    /// The feature file itself.
+    fn numbers(
+        &self,
+        mut out: Hashing,
+        dim: usize,
+        numbers: &mut dyn Read,
+        records: &[Record],
+        task: &Task,
+    ) -> Result<()> {
+        if self.format == Format::Parquet {
+            return parquet::write(out, numbers, dim, records, task);
+        }
+        out.write_all(&self.format.header(records.len(), dim)?)?;
+        std::io::copy(numbers, &mut out)?;
+        Ok(())
+    }
+}
+
+/// Hashes what it writes.
+struct Hashing<'a> {
+    out: &'a mut File,
+    hash: &'a mut Sha256,
+}
+
+impl Write for Hashing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.hash.update(bytes.get(..written).unwrap_or_default());
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
     }
 }
 

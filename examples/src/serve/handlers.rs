@@ -94,7 +94,7 @@ impl Refusal {
     }
 
     /// A picture that cannot be used.
-    fn picture(error: vit_transforms::Error) -> Self {
+    fn picture(error: &vit_transforms::Error) -> Self {
         let status = match error {
             vit_transforms::Error::Limit { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             _ => StatusCode::UNPROCESSABLE_ENTITY,
@@ -179,9 +179,10 @@ impl App {
         let work = move || {
             let _turn = turn;
             let limits = DecodeLimits { max_pixels, ..DecodeLimits::default() };
-            let image = decode_bytes("the picture", &bytes, &limits).map_err(Refusal::picture)?;
+            let image =
+                decode_bytes("the picture", &bytes, &limits).map_err(|e| Refusal::picture(&e))?;
             check_aspect(&image)?;
-            embedder.prepare(image).map_err(Refusal::picture)
+            embedder.prepare(image).map_err(|e| Refusal::picture(&e))
         };
         let unexpected = "preparing the picture failed unexpectedly";
         tokio::task::spawn_blocking(work)

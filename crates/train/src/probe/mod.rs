@@ -64,7 +64,7 @@ impl ProbeLabels {
                     let row = at / (*findings).max(1);
                     return fail(format!("row {row} has a finding that is not from 0 to 1"));
                 }
-                if *findings == 0 || labels.len() % findings != 0 {
+                if *findings == 0 || !labels.len().is_multiple_of(*findings) {
                     return fail(format!("{} labels of {findings} findings", labels.len()));
                 }
             }

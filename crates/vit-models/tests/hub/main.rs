@@ -1,5 +1,8 @@
 //! Models from the hub, over HTTP, from a server on loopback.
 
+// In tests a panic is a failure.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod server;
 
 use std::collections::BTreeMap;
