@@ -37,7 +37,7 @@ pub use data::{DataArgs, OpenData, Split3};
 pub use device::DeviceArgs;
 pub use doctor::{DoctorArgs, doctor};
 pub use embed::{EmbedArgs, Embedded, PictureArgs, embed};
-pub use embedder::{Embedder, Features, HubArgs};
+pub use embedder::{Embedder, Features, HubArgs, ModelArgs, Normalise};
 pub use encoder::EncoderArgs;
 pub use evaluate::{EvaluateArgs, evaluate};
 pub use features::{FeatureTable, Origin, Skipped};

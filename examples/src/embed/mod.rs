@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use vit_datasets::{Batch, Dataset, Loader, LoaderConfig, Record};
 use vit_transforms::Pipeline;
 
-use crate::embedder::{Embedder, Features, HubArgs, rows};
+use crate::embedder::{Embedder, Features, ModelArgs, rows};
 use crate::features::{Origin, Writer, already_there};
 use crate::{DeviceArgs, Skipped};
 use partial::Partial;
@@ -23,12 +23,9 @@ use pictures::Prepared;
 /// Features of pictures.
 #[derive(Debug, Clone, Args)]
 pub struct EmbedArgs {
-    /// Model: a weight file, or `hf://owner/name[@revision][/file]`.
-    #[arg(long)]
-    pub model: String,
     #[command(flatten)]
-    /// Where models come from.
-    pub hub: HubArgs,
+    /// The model.
+    pub model: ModelArgs,
     #[command(flatten)]
     /// Where to compute.
     pub device: DeviceArgs,
@@ -73,7 +70,7 @@ pub struct Embedded {
 /// command goes on from there.
 pub fn embed(args: &EmbedArgs) -> Result<Option<Embedded>> {
     let writer = Writer::new(&args.out)?;
-    let embedder = Arc::new(Embedder::open(&args.model, &args.hub, &args.device.open()?)?);
+    let embedder = Arc::new(Embedder::open(&args.model, &args.device.open()?)?);
     let pictures = args.pictures.open()?;
     let records = (0..pictures.len()).map(|i| Ok(pictures.record(i)?));
     let records = records.collect::<Result<Vec<_>>>()?;

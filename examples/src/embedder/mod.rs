@@ -14,6 +14,7 @@ use vit_random::Streams;
 use vit_transforms::{Image, Pipeline};
 
 pub use hub::HubArgs;
+pub use open::{ModelArgs, Normalise};
 
 /// Which numbers of a model describe a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]

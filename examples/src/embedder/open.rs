@@ -1,76 +1,230 @@
-//! From a file or an address to a model. What any checkpoint needs is decided in
-//! [`Embedder::from_file`] and nowhere else.
+//! From a file or an address to a model. What any checkpoint needs is decided here and nowhere
+//! else.
 
 use std::fs::File;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::{Args, ValueEnum};
 use sha2::{Digest, Sha256};
 use vit_datasets::Task;
 use vit_models::candle_core::{DType, Device};
-use vit_models::{Classifier, LoadOptions, ParamStore, Vit, VitConfig};
+use vit_models::{
+    Architecture, Classifier, CropMode, Family, Interpolation, LoadOptions, ModelCard, ParamStore,
+    Preprocessing, Preset, Vit, VitConfig, WeightFile,
+};
+use vit_transforms::{IMAGENET_MEAN, IMAGENET_STD};
 
 use super::hub::Located;
 use super::{Embedder, HubArgs};
 use crate::finetune::build;
 use crate::{Card, Kind};
 
-impl Embedder {
-    /// Opens a model: the path of a weight file or `hf://owner/name[@revision][/file]`.
-    ///
-    /// # Errors
-    /// When it cannot be found, read or understood, or its pipeline draws random numbers.
-    pub fn open(model: &str, hub: &HubArgs, device: &Device) -> Result<Self> {
-        let located = if model.starts_with("hf://") { hub.locate(model)? } else { local(model)? };
-        let embedder = Self::from_file(located, device)?;
-        ensure!(
-            !embedder.pipeline.is_random(),
-            "the pipeline of {model} draws random numbers: it is one of training"
-        );
-        embedder.pipeline.validate().with_context(|| format!("the pipeline of {model}"))?;
-        Ok(embedder)
-    }
+/// Which model, and what its file does not say.
+#[derive(Debug, Clone, Args)]
+pub struct ModelArgs {
+    /// Weight file of any known family, or `hf://owner/name[@revision][/file]`.
+    #[arg(long)]
+    pub model: String,
+    #[command(flatten)]
+    /// Where models of `hf://` addresses come from.
+    pub hub: HubArgs,
+    /// Side of the pictures that the model sees, in pixels, where it is not to be the file's: the
+    /// position table is resized.
+    #[arg(long)]
+    pub input_size: Option<usize>,
+    /// Normalisation of pictures, for a file that does not say it.
+    #[arg(long, value_enum)]
+    pub normalise: Option<Normalise>,
+}
 
-    /// Builds the model of a file of ours: its card says how.
-    fn from_file(located: Located, device: &Device) -> Result<Self> {
-        let path = &located.path;
-        let (file, card) = Card::open(path)?;
-        let (config, labels, lora) = match card.model {
-            Kind::Mae { config } => (config.encoder, Task::Unlabelled, None),
-            Kind::Classifier { config, labels, lora } => (config, labels, lora),
-        };
-        let model = match lora {
-            None => Vit::from_file(&config, path, device)?.0,
-            Some(lora) => {
-                let mut specs = Vit::specs(&config)?;
-                specs.extend(vit_lora::specs(&specs, &lora)?);
-                let store = ParamStore::init(&specs, 0, DType::F32, device)?;
-                file.load_into(&store, &LoadOptions::strict())?;
-                build(&config, Some(&lora), &store.frozen())?
-            }
-        };
-        let names = labels.names().len();
-        let outputs = model.num_classes();
-        ensure!(
-            names == outputs || names == 0,
-            "{} has {outputs} outputs and names {names} labels",
-            located.name
-        );
-        Ok(Self {
-            name: located.name,
-            sha256: located.sha256,
-            input: input(&config),
-            model: Box::new(model),
-            labels,
-            pipeline: card.pipeline,
-            device: device.clone(),
-        })
+/// Usual normalisations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Normalise {
+    /// Mean and standard deviation of ImageNet.
+    Imagenet,
+    /// To −1..1.
+    Half,
+}
+
+impl Normalise {
+    fn values(self) -> (Vec<f64>, Vec<f64>) {
+        let wide = |values: [f32; 3]| values.iter().map(|v| f64::from(*v)).collect();
+        match self {
+            Self::Imagenet => (wide(IMAGENET_MEAN), wide(IMAGENET_STD)),
+            Self::Half => (vec![0.5; 3], vec![0.5; 3]),
+        }
     }
 }
 
-/// Channels, height and width of the pictures.
-fn input(config: &VitConfig) -> [usize; 3] {
-    [config.in_chans, config.img_size.height, config.img_size.width]
+impl Embedder {
+    /// Opens a model: a file of ours, one with a card, or any that the weight files' families know.
+    ///
+    /// # Errors
+    /// When it cannot be found, read or understood, when nothing says how pictures are prepared, or
+    /// what says it draws random numbers.
+    pub fn open(args: &ModelArgs, device: &Device) -> Result<Self> {
+        let located = if args.model.starts_with("hf://") {
+            args.hub.locate(&args.model)?
+        } else {
+            local(&args.model)?
+        };
+        let file = WeightFile::open(&located.path)?;
+        let mut embedder = match Card::of(&file) {
+            Ok(card) => of_ours(&file, card, args, device)?,
+            Err(_) => of_any(&file, args, device)?,
+        };
+        ensure!(
+            !embedder.pipeline.is_random(),
+            "the pipeline of {} draws random numbers: it is one of training",
+            args.model
+        );
+        embedder.pipeline.validate().with_context(|| format!("the pipeline of {}", args.model))?;
+        (embedder.name, embedder.sha256) = (located.name, located.sha256);
+        let (names, outputs) = (embedder.labels.names().len(), embedder.model.num_classes());
+        ensure!(
+            names == outputs || names == 0,
+            "{} has {outputs} outputs and names {names} labels",
+            embedder.name
+        );
+        Ok(embedder)
+    }
+}
+
+/// A file that our training wrote: its card says everything.
+fn of_ours(file: &WeightFile, card: Card, args: &ModelArgs, device: &Device) -> Result<Embedder> {
+    let (config, labels, lora) = match card.model {
+        Kind::Mae { config } => (config.encoder, Task::Unlabelled, None),
+        Kind::Classifier { config, labels, lora } => (config, labels, lora),
+    };
+    let sealed = config.img_size;
+    if args.normalise.is_some() || args.input_size.is_some_and(|side| sealed != side.into()) {
+        bail!(
+            "{} says how its pictures are prepared ({sealed} pixels); --input-size and --normalise \
+             are for files that do not",
+            args.model
+        );
+    }
+    let model = match lora {
+        None => {
+            let options = LoadOptions::strict().for_model(&config);
+            Vit::from_weights(&config, file, &options, device)?.0
+        }
+        Some(lora) => {
+            let mut specs = Vit::specs(&config)?;
+            specs.extend(vit_lora::specs(&specs, &lora)?);
+            let store = ParamStore::init(&specs, 0, DType::F32, device)?;
+            file.load_into(&store, &LoadOptions::strict())?;
+            build(&config, Some(&lora), &store.frozen())?
+        }
+    };
+    Ok(embedder(Box::new(model), input(&config), labels, card.pipeline, device))
+}
+
+/// A file of anybody: its card, `config.json` beside it, names and shapes say what it is.
+fn of_any(file: &WeightFile, args: &ModelArgs, device: &Device) -> Result<Embedder> {
+    let card = file.card()?;
+    let (name, mut config) = match &card {
+        Some(ModelCard { name, config, .. }) => (name.clone(), config.clone()),
+        None => {
+            let guess = file.guess()?;
+            for note in &guess.notes {
+                println!("{}: {note}", args.model);
+            }
+            match guess.architecture {
+                Architecture::Vit { name, config } => (name, *config),
+                other => bail!("{}: {} is not embedded here yet", args.model, other.name()),
+            }
+        }
+    };
+    let file_grid = config.grid();
+    if let Some(side) = args.input_size {
+        config.img_size = side.into();
+    }
+    let preprocessing = preprocessing(file, card.as_ref(), &name, &config, args)?;
+    let mut options = LoadOptions::strict().for_model(&config);
+    options.file_grid = Some(file_grid);
+    let (model, report) = Vit::from_weights(&config, file, &options, device)?;
+    print!("{name}: {report}");
+    let names = card.map_or_else(|| file.labels_beside(), |card| Ok(card.labels))?;
+    let labels = if names.len() == config.num_classes && !names.is_empty() {
+        Task::SingleLabel { classes: names }
+    } else {
+        Task::Unlabelled
+    };
+    let pipeline = preprocessing.pipeline()?;
+    Ok(embedder(Box::new(model), input(&config), labels, pipeline, device))
+}
+
+/// How pictures are prepared: as the card says, else a configuration beside the file, else what the
+/// published model of this name does, with the normalisation told. A contradiction is refused.
+fn preprocessing(
+    file: &WeightFile,
+    card: Option<&ModelCard>,
+    name: &str,
+    config: &VitConfig,
+    args: &ModelArgs,
+) -> Result<Preprocessing> {
+    let stated = match card.and_then(|card| card.preprocessing.clone()) {
+        Some(stated) => Some(stated),
+        None => file.preprocessing_beside()?,
+    };
+    let told = args.normalise.map(Normalise::values);
+    if let (Some(stated), Some((mean, std))) = (&stated, &told)
+        && (&stated.mean, &stated.std) != (mean, std)
+    {
+        bail!(
+            "{} is normalised by mean {:?} and std {:?}, which --normalise contradicts",
+            args.model,
+            stated.mean,
+            stated.std
+        );
+    }
+    // timm's names do not tell MAE's weights from others; the other families have one habit each.
+    let known = !matches!(file.family(), Family::Timm | Family::Unknown) || name.contains('.');
+    let preset = || Preset::by_name(name).ok().map(|preset| preset.preprocessing);
+    let mut found = match stated {
+        Some(stated) => stated,
+        None => {
+            let preset = preset().filter(|_| known || told.is_some());
+            let plain = || told.as_ref().map(|(mean, std)| whole(mean, std));
+            preset.or_else(plain).with_context(|| {
+                format!(
+                    "nothing says how pictures of {} are prepared: give --normalise imagenet (MAE, \
+                     DeiT, DINOv2) or half (ViT of Google and timm's augreg)",
+                    args.model
+                )
+            })?
+        }
+    };
+    if let Some((mean, std)) = told {
+        (found.mean, found.std) = (mean, std);
+    }
+    found.input_size = input(config);
+    Ok(found)
+}
+
+/// For a size that nobody published: the whole short side, Pillow's bicubic filter.
+fn whole(mean: &[f64], std: &[f64]) -> Preprocessing {
+    Preprocessing {
+        input_size: [0; 3],
+        crop_pct: 1.,
+        crop_mode: CropMode::Center,
+        interpolation: Interpolation::Bicubic,
+        mean: mean.to_vec(),
+        std: std.to_vec(),
+    }
+}
+
+fn embedder(
+    model: Box<dyn Classifier>,
+    input: [usize; 3],
+    labels: Task,
+    pipeline: vit_transforms::Pipeline,
+    device: &Device,
+) -> Embedder {
+    let (name, sha256) = (String::new(), String::new());
+    Embedder { name, sha256, model, labels, pipeline, input, device: device.clone() }
 }
 
 fn local(model: &str) -> Result<Located> {
@@ -80,4 +234,9 @@ fn local(model: &str) -> Result<Located> {
     std::io::copy(&mut file, &mut hash).with_context(|| model.to_string())?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     Ok(Located { name, path: path.to_path_buf(), sha256: format!("{:x}", hash.finalize()) })
+}
+
+/// Channels, height and width of the pictures.
+fn input(config: &VitConfig) -> [usize; 3] {
+    [config.in_chans, config.img_size.height, config.img_size.width]
 }

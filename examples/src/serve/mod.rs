@@ -22,18 +22,15 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::DeviceArgs;
-use crate::embedder::{Embedder, Features, HubArgs};
+use crate::embedder::{Embedder, Features, ModelArgs};
 use handlers::App;
 
 /// A service that embeds and classifies pictures.
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
-    /// Model: a weight file, or `hf://owner/name[@revision][/file]`.
-    #[arg(long)]
-    pub model: String,
     #[command(flatten)]
-    /// Where models come from.
-    pub hub: HubArgs,
+    /// The model.
+    pub model: ModelArgs,
     #[command(flatten)]
     /// Where to compute.
     pub device: DeviceArgs,
@@ -98,7 +95,7 @@ impl ServeLimits {
 /// to stop is over.
 pub fn serve(args: &ServeArgs) -> Result<()> {
     args.limits.check()?;
-    let embedder = Embedder::open(&args.model, &args.hub, &args.device.open()?)?;
+    let embedder = Embedder::open(&args.model, &args.device.open()?)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(args.limits.decoders())
