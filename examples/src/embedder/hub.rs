@@ -9,7 +9,7 @@ pub struct HubArgs {
     /// Folder of the hub's cache (default: HF_HOME/hub, else ~/.cache/huggingface/hub).
     #[arg(long)]
     pub hub_cache: Option<PathBuf>,
-    /// Address of the hub (default: HF_ENDPOINT, else https://huggingface.co).
+    /// Address of the hub (default: HF_ENDPOINT, else the public one).
     #[arg(long)]
     pub hub_endpoint: Option<String>,
     /// Take models from the cache only (also HF_HUB_OFFLINE=1). The token comes from HF_TOKEN.
