@@ -194,9 +194,16 @@ fn summary(rows: &[DoctorRow]) {
 }
 
 fn folded(name: &str) -> String {
-    let part = |part: &str| {
-        let number = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-        if number { "#".to_string() } else { part.to_string() }
+    let part = |part: &str| match part.trim_end_matches(|c: char| c.is_ascii_digit()) {
+        // The second bias of a block is not its first.
+        plain if plain.is_empty() || plain.ends_with("layer") || plain.ends_with("block") => {
+            if plain.len() < part.len() {
+                format!("{plain}#")
+            } else {
+                part.to_string()
+            }
+        }
+        _ => part.to_string(),
     };
     name.split('.').map(part).collect::<Vec<_>>().join(".")
 }

@@ -266,12 +266,10 @@ impl Naming {
 
     /// What a name in the file is to us; nothing when the family does not know it.
     pub(super) fn meaning(&self, name: &str) -> Option<Meaning> {
-        if let Some(inner) = name.strip_prefix(self.prefix.as_str()) {
-            if let Some(meaning) = meaning(inner, self.family.inner()) {
-                return Some(meaning);
-            }
-        }
-        meaning(name.strip_prefix(self.outer.as_str())?, self.family.outer())
+        let inner = name.strip_prefix(self.prefix.as_str());
+        inner
+            .and_then(|name| meaning(name, self.family.inner()))
+            .or_else(|| meaning(name.strip_prefix(self.outer.as_str())?, self.family.outer()))
     }
 }
 

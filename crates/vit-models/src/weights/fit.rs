@@ -265,12 +265,10 @@ impl Fitting<'_> {
             return Ok((Recipe::Table(table), adapted(table.says())));
         }
         if found == shape {
-            if name == "cls_token" && self.folds() {
-                if let Some([table]) = self.view.places.get("pos_embed").map(|p| p.names.as_slice())
-                {
-                    let how = format!("plus the first row of '{table}'");
-                    return Ok((Recipe::PlusRow { table: table.clone() }, adapted(how)));
-                }
+            let table = self.view.places.get("pos_embed").map(|table| table.names.as_slice());
+            if let (true, Some([table])) = (name == "cls_token" && self.folds(), table) {
+                let how = format!("plus the first row of '{table}'");
+                return Ok((Recipe::PlusRow { table: table.clone() }, adapted(how)));
             }
             return Ok((Recipe::Whole, as_it_is(name, place)));
         }

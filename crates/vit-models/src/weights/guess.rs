@@ -294,7 +294,9 @@ impl Clues<'_> {
             return Ok(*heads);
         }
         let heads = if dim.is_multiple_of(64) { dim / 64 } else { 1 };
-        self.note(format!("{heads} heads for a width of {dim}: a guess; the file does not say"));
+        self.note(format!(
+            "num_heads {heads} for a width of {dim}: a guess; the file does not say"
+        ));
         Ok(heads)
     }
 

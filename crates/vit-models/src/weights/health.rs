@@ -20,7 +20,7 @@ pub struct TensorHealth {
     pub nan: usize,
     /// Values that are infinite.
     pub infinite: usize,
-    /// Whether every value is zero (and there are some).
+    /// Whether every value is zero, of numbers with fractions.
     pub all_zero: bool,
     /// Largest magnitude of the finite values.
     pub largest: f64,
@@ -88,7 +88,11 @@ impl WeightFile {
         }
         let finite = values.len() - health.nan - health.infinite;
         health.mean = if finite == 0 { 0. } else { sum / finite as f64 };
-        health.all_zero = !values.is_empty() && finite == values.len() && health.largest == 0.;
+        // Counters begin at zero.
+        health.all_zero = health.dtype.is_float()
+            && !values.is_empty()
+            && finite == values.len()
+            && health.largest == 0.;
         Ok(health)
     }
 }

@@ -98,7 +98,7 @@ pub(super) fn open_zip(source: Source, section: Option<&str>) -> Result<Contents
     file.seek(SeekFrom::Start(record.start)).map_err(io)?;
     let mut heap = Heap::default();
     let mut input = Input::new(file, record.bytes);
-    let top = run(&mut input, &mut heap).map_err(|e| damaged(&e))?;
+    let top = run(&mut input, &mut heap).map_err(fault)?;
     let found = choose(&heap, top, section).map_err(fault)?;
     contents(source, Container::TorchZip, &heap, found, &records, swapped)
 }
@@ -122,7 +122,7 @@ pub(super) fn open_legacy(source: Source, section: Option<&str>) -> Result<Conte
     file.seek(SeekFrom::Start(0)).map_err(io)?;
     let mut heap = Heap::default();
     let mut input = Input::new(file, source.length);
-    let mut read = |heap: &mut Heap| run(&mut input, heap).map_err(|e| damaged(&e));
+    let mut read = |heap: &mut Heap| run(&mut input, heap).map_err(fault);
     read(&mut heap)?;
     let version = read(&mut heap)?;
     if version != Value::Int(1001) {

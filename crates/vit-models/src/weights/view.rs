@@ -1,5 +1,6 @@
 //! A file seen with our names.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::family::{Meaning, Naming};
@@ -65,10 +66,9 @@ impl View {
                         _ => name.clone(),
                     };
                     let plain = unwrapped(&ours, &wanted).to_string();
-                    if whole.contains_key(&plain) {
-                        useless.insert(name.clone(), None);
-                    } else {
-                        whole.insert(plain, name);
+                    match whole.entry(plain) {
+                        Entry::Occupied(_) => drop(useless.insert(name.clone(), None)),
+                        Entry::Vacant(place) => drop(place.insert(name)),
                     }
                 }
             }

@@ -94,7 +94,7 @@ fn an_index_that_does_not_hold_is_refused() {
     let refused = |change: &dyn Fn(&std::path::Path), words: &[&str]| {
         let folder = shards();
         change(folder.path());
-        let error = WeightFile::open(folder.path()).err().expect("refused");
+        let error = WeightFile::open(folder.path()).err().unwrap();
         for word in words {
             assert!(error.to_string().contains(word), "{error}");
         }

@@ -22,7 +22,7 @@ fn zip(records: &[(&str, &[u8])]) -> Vec<u8> {
 
 fn refused(bytes: &[u8]) -> String {
     let (_folder, path) = written(bytes);
-    let error = WeightFile::open(&path).err().expect("refused").to_string();
+    let error = WeightFile::open(&path).err().unwrap().to_string();
     assert!(error.contains(&path.display().to_string()), "{error}");
     error
 }
@@ -35,7 +35,7 @@ fn refused_pickle(pickle: &[u8]) -> String {
 fn tensor(offset: &[u8], shape: &[u8], strides: &[u8], elements: &[u8]) -> Vec<u8> {
     [
         b"\x80\x02}X\x01\0\0\0w".as_slice(),
-        b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\00X\x03\0\0\0cpu",
+        b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpu",
         elements,
         b"tQ",
         offset,

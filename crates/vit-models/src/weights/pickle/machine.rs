@@ -48,7 +48,8 @@ impl Machine<'_> {
             // The stack.
             b'(' => self.marks.push(self.stack.len()),
             b'0' => drop(self.pop()?),
-            b'1' => drop(self.above_mark()?),
+            // Items of a set are not looked at, so both only take them off.
+            b'1' | 0x90 => drop(self.above_mark()?),
             b'2' => {
                 let top = self.top()?;
                 self.stack.push(top);
@@ -104,7 +105,6 @@ impl Machine<'_> {
             }
             // Sets.
             0x8f => self.stack.push(Value::Opaque),
-            0x90 => drop(self.above_mark()?),
             0x91 => {
                 self.above_mark()?;
                 self.stack.push(Value::Opaque);
@@ -119,14 +119,9 @@ impl Machine<'_> {
                 self.stack.push(name);
             }
             0x93 => self.stack_global()?,
-            b'R' => {
+            b'R' | 0x81 => {
                 let (arguments, function) = (self.pop()?, self.pop()?);
                 let result = self.call(function, arguments)?;
-                self.stack.push(result);
-            }
-            0x81 => {
-                let (arguments, class) = (self.pop()?, self.pop()?);
-                let result = self.call(class, arguments)?;
                 self.stack.push(result);
             }
             0x92 => {
@@ -411,11 +406,11 @@ impl Machine<'_> {
                 "a tensor whose arguments are not a storage, a place and a shape".to_string()
             );
         };
-        let dtype = match (kind, self.heap.storage(*storage).map(|storage| storage.kind)) {
-            (Some(kind), _) => kind,
-            (None, Some(StorageType::Typed(kind))) => kind,
-            _ => return Err("a tensor without a type".to_string()),
+        let own = match self.heap.storage(*storage).map(|storage| storage.kind) {
+            Some(StorageType::Typed(kind)) => Some(kind),
+            _ => None,
         };
+        let dtype = kind.or(own).ok_or("a tensor without a type")?;
         let tensor = TensorRef {
             storage: *storage,
             dtype,
