@@ -167,6 +167,44 @@ fn tables_for_papers() {
     assert!(markdown.contains(&format!("| Accuracy | {accuracy:.3} (")), "{markdown}");
 }
 
+/// One definition of each plot: the PNG shows what the SVG says, at three times its size.
+#[cfg(feature = "png")]
+#[test]
+fn plots_are_pictures_too() {
+    let names: Vec<String> = ["a/b", "Größe ≥ 3 μm"].map(String::from).to_vec();
+    let report = full(&classes(&names, 60));
+    let svgs = report.plots();
+    let pngs = report.plots_png().unwrap();
+    assert_eq!(svgs.len(), pngs.len());
+    for ((name, svg), (same, png)) in svgs.iter().zip(&pngs) {
+        assert_eq!(name, same);
+        let picture = image::load_from_memory(png).unwrap().to_rgb8();
+        let attribute = |key: &str| -> u32 {
+            let rest = svg.split_once(&format!(" {key}=\"")).unwrap().1;
+            rest.split('"').next().unwrap().parse().unwrap()
+        };
+        let (width, height) = (attribute("width"), attribute("height"));
+        assert!(picture.width().abs_diff(3 * width) <= 2, "{name}");
+        assert!(picture.height().abs_diff(3 * height) <= 2, "{name}");
+        // White paper, something on it, and no plot like another.
+        assert_eq!(picture.get_pixel(0, 0), &image::Rgb([255; 3]), "{name}");
+        let ink = picture.pixels().filter(|pixel| pixel.0 != [255; 3]).count();
+        assert!(ink > picture.len() / 3 / 100, "{name}: {ink}");
+        assert_eq!(pngs.iter().filter(|(_, other)| other == png).count(), 1, "{name}");
+    }
+    // The same bytes every time.
+    assert_eq!(pngs, report.plots_png().unwrap());
+    // A class name is drawn: without it there is less ink in the confusion matrix.
+    let confusion = |names: [&str; 2]| {
+        let report = full(&classes(&names.map(String::from), 60));
+        let (_, png) = report.plots_png().unwrap().swap_remove(2);
+        let picture = image::load_from_memory(&png).unwrap().to_luma8();
+        picture.pixels().filter(|pixel| pixel.0[0] < 60).count()
+    };
+    let (long, short) = (confusion(["MMMMMM", "WWWWWW"]), confusion(["......", "......!"]));
+    assert!(long > short + 500, "{long} {short}");
+}
+
 #[test]
 fn files_are_written_and_plots_stand_alone() {
     let folder = tempfile::tempdir().unwrap();

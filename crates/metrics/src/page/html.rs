@@ -122,7 +122,7 @@ impl EvaluationReport {
 
     fn confusion_plot(&self) -> String {
         self.confusion.as_ref().map_or_else(String::new, |matrix| {
-            let svg = plots::confusion(Theme::Page, matrix, &self.classes);
+            let svg = plots::confusion(matrix, &self.classes).svg(Theme::Page);
             format!(
                 "<h2>Confusion matrix</h2><p class=\"muted\">Shaded by the share of the true class.</p>\
                  <div class=\"wide\">{svg}</div>"
@@ -160,7 +160,7 @@ impl EvaluationReport {
                 "All findings together: scores, and how often the finding was there."
             }
         };
-        let svg = plots::reliability(Theme::Page, &self.reliability, self.bootstrap.level);
+        let svg = plots::reliability(&self.reliability, self.bootstrap.level).svg(Theme::Page);
         format!(
             "<h2>Reliability</h2><p class=\"muted\">{what} On the dashed line scores are \
              probabilities.</p><div class=\"plots\">{svg}</div>"
@@ -180,7 +180,7 @@ impl EvaluationReport {
                 Value::Defined(gap) => format!("Gap: {gap:.3}."),
                 Value::Undefined(_) => String::new(),
             };
-            let svg = self.subgroup_plot(Theme::Page, groups);
+            let svg = self.subgroup_plot(groups).svg(Theme::Page);
             let _ = write!(text, "<div>{svg}<p><small>{worst}{gap}</small></p></div>");
         }
         text + "</div>"
@@ -214,7 +214,7 @@ impl EvaluationReport {
             return String::new();
         }
         let plots: String =
-            self.learning.iter().map(|plot| plots::lines(Theme::Page, plot)).collect();
+            self.learning.iter().map(|plot| plots::lines(plot).svg(Theme::Page)).collect();
         format!("<h2>Training</h2><div class=\"plots\">{plots}</div>")
     }
 
@@ -312,7 +312,8 @@ fn pair(curves: &ClassCurves, large: bool) -> String {
     let kinds = [(Curve::Roc, &curves.roc), (Curve::PrecisionRecall, &curves.precision_recall)];
     let plot = |(kind, curve): (Curve, &Option<(crate::Band, Estimate)>)| {
         let (band, area) = curve.as_ref()?;
-        Some(plots::curve(Theme::Page, kind, title, &area_note(kind, area), band, large))
+        let plot = plots::curve(kind, title, &area_note(kind, area), band, large);
+        Some(plot.svg(Theme::Page))
     };
     kinds.into_iter().filter_map(plot).collect()
 }
