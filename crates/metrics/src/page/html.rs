@@ -23,7 +23,8 @@ impl EvaluationReport {
             self.class_table(),
             self.confusion_plot(),
             self.curve_plots(),
-            self.reliability_plot(),
+            self.reliability_section(),
+            self.operating_section(),
             self.subgroup_plots(),
             self.mistake_gallery(),
             self.learning_plots(),
@@ -147,23 +148,6 @@ impl EvaluationReport {
              {:.0} %.</p><div class=\"plots\">{}</div>{others}",
             100.0 * self.bootstrap.level,
             pair(first, true),
-        )
-    }
-
-    fn reliability_plot(&self) -> String {
-        if self.reliability.is_empty() {
-            return String::new();
-        }
-        let what = match self.task {
-            Task::SingleLabel => "The highest score of each sample, and how often it was right.",
-            Task::MultiLabel => {
-                "All findings together: scores, and how often the finding was there."
-            }
-        };
-        let svg = plots::reliability(&self.reliability, self.bootstrap.level).svg(Theme::Page);
-        format!(
-            "<h2>Reliability</h2><p class=\"muted\">{what} On the dashed line scores are \
-             probabilities.</p><div class=\"plots\">{svg}</div>"
         )
     }
 
@@ -293,7 +277,7 @@ fn notes(estimate: &Estimate) -> String {
 }
 
 /// The value, below it the interval.
-fn class_cell(estimate: &Estimate) -> String {
+pub(super) fn class_cell(estimate: &Estimate) -> String {
     let below = match (estimate.low.defined(), estimate.high.defined()) {
         (Some(_), Some(_)) => {
             let text = interval_text(estimate);

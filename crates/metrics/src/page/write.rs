@@ -81,10 +81,8 @@ impl EvaluationReport {
         if let Some(matrix) = &self.confusion {
             plots.push(("confusion".to_owned(), plots::confusion(matrix, &self.classes)));
         }
-        if !self.reliability.is_empty() {
-            let plot = plots::reliability(&self.reliability, self.bootstrap.level);
-            plots.push(("reliability".to_owned(), plot));
-        }
+        let reliability = self.reliability_plots().into_iter();
+        plots.extend(reliability.map(|(name, plot)| (name.to_owned(), plot)));
         for groups in &self.subgroups {
             let name =
                 format!("subgroups-{}-{}", file_name(&groups.column), file_name(&groups.measure));

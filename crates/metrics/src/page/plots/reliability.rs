@@ -6,10 +6,13 @@ use super::canvas::{Anchor, Canvas};
 use crate::{ReliabilityBin, wilson};
 
 /// Frequency over confidence with Wilson intervals, and below it how many samples each bin holds.
-pub(in crate::page) fn reliability(bins: &[ReliabilityBin], level: f64) -> Canvas {
+/// The title may be empty.
+pub(in crate::page) fn reliability(bins: &[ReliabilityBin], level: f64, title: &str) -> Canvas {
     let (side, left, top, lower) = (300.0, 52.0, 24.0, 56.0);
     let (width, height) = (left + side + 16.0, top + side + lower + 84.0);
-    let mut canvas = Canvas::new("reliability diagram", width, height);
+    let name = format!("reliability diagram {title}");
+    let mut canvas = Canvas::new(name.trim_end(), width, height);
+    canvas.text((left, 16.0), Anchor::Start, 13.0, Ink::Text, title);
     let axes = Axes::new((left, top), (side, side), (0.0, 1.0), (0.0, 1.0));
     axes.draw(&mut canvas, "", "share that came true", 12.0);
     canvas.dashed(axes.at(0.0, 0.0), axes.at(1.0, 1.0), Ink::Muted);
