@@ -312,9 +312,13 @@ fn print(report: &ComparisonReport, predictions: &Predictions) {
         println!("first {}, second {}\n", pair.first.display(), pair.second.display());
         println!("| measure | first | second | difference (interval) |\n|---|---|---|---|");
         for row in &pair.measures {
+            let interval = match row.low.reason() {
+                None => format!("{} to {}", row.low, row.high),
+                Some(reason) => format!("no interval: {reason}"),
+            };
             println!(
-                "| {} | {} | {} | {} ({} to {}) |",
-                row.name, row.first, row.second, row.difference, row.low, row.high
+                "| {} | {} | {} | {} ({interval}) |",
+                row.name, row.first, row.second, row.difference
             );
         }
         println!("\n| test | p | p after Holm |\n|---|---|---|");

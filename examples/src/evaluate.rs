@@ -192,7 +192,9 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<EvaluationReport> {
         let sample = part.get(*places.get(id)?).ok()?;
         facts::thumbnail(sample.image).ok()
     };
-    let title = format!("{}, {:?} part", args.data.data, args.split).to_lowercase();
+    let name = std::path::Path::new(&args.data.data).file_name().unwrap_or_default();
+    let part_name = format!("{:?}", args.split).to_lowercase();
+    let title = format!("{}, {part_name} part", name.to_string_lossy());
     let mut builder = ReportBuilder::new(predictions)
         .title(args.title.as_ref().unwrap_or(&title))
         .bootstrap(args.bootstrap())

@@ -166,8 +166,16 @@ fn compact(value: &Value) -> String {
                 Value::Object(_) => format!("{name} ({})", compact(value)),
                 value => format!("{name} {}", compact(value)),
             };
-            entries.iter().map(entry).collect::<Vec<_>>().join("; ")
+            let text = entries.iter().map(entry).collect::<Vec<_>>().join("; ");
+            if text.is_empty() { "–".to_string() } else { text }
         }
+        // A number of single precision has no more digits than that.
+        Value::Number(number) => match number.as_f64() {
+            Some(wide) if number.is_f64() && f64::from(wide as f32) == wide => {
+                (wide as f32).to_string()
+            }
+            _ => number.to_string(),
+        },
         other => other.to_string(),
     }
 }

@@ -119,9 +119,9 @@ impl EvaluationReport {
         let change = self.calibration.as_ref().map_or_else(String::new, |change| {
             let rows: String = change.changes.iter().map(change_row).collect();
             format!(
-                "<p>Calibration: {}. All other numbers of this report are those after it.</p>\
-                 <div class=\"wide\"><table><thead><tr><th>Measure (lower is better)</th>\
-                 <th>Before</th><th>After</th><th>Before − after, {:.0} % interval</th></tr></thead>\
+                "<p>Calibration: {}. All other numbers of this report are those after it. \
+                 Lower is better here.</p>\
+                 <div class=\"wide\"><table><thead><tr><th>Measure</th><th>Before</th><th>After</th><th>Before − after, {:.0} % interval</th></tr></thead>\
                  <tbody>{rows}</tbody></table></div>",
                 escape(&change.method),
                 100.0 * self.bootstrap.level,

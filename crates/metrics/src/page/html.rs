@@ -157,15 +157,15 @@ impl EvaluationReport {
         }
         let mut text = "<h2>Subgroups</h2><div class=\"plots\">".to_owned();
         for groups in &self.subgroups {
-            let worst = groups
-                .worst()
-                .map_or_else(String::new, |worst| format!("Worst: {}. ", escape(&worst.name)));
-            let gap = match groups.gap() {
-                Value::Defined(gap) => format!("Gap: {gap:.3}."),
-                Value::Undefined(_) => String::new(),
+            // One subgroup alone is neither the worst nor the best.
+            let note = match (groups.worst(), groups.gap()) {
+                (Some(worst), Value::Defined(gap)) => {
+                    format!("Worst: {}. Gap: {gap:.3}.", escape(&worst.name))
+                }
+                _ => String::new(),
             };
             let svg = self.subgroup_plot(groups).svg(Theme::Page);
-            let _ = write!(text, "<div>{svg}<p><small>{worst}{gap}</small></p></div>");
+            let _ = write!(text, "<div>{svg}<p><small>{note}</small></p></div>");
         }
         text + "</div>"
     }
@@ -217,7 +217,7 @@ impl EvaluationReport {
                 )
             })
             .collect();
-        format!("<h2>Pictures</h2><div class=\"gallery\">{figures}</div>")
+        format!("<h2>Pictures</h2><div class=\"gallery pictures\">{figures}</div>")
     }
 
     fn facts(&self) -> String {

@@ -53,7 +53,10 @@ pub(in crate::page) fn forest(title: &str, rows: &[Whisker<'_>]) -> Canvas {
         let ink = if row.reference { Ink::Series(0) } else { Ink::Series(1) };
         let name = format!("{} {}", shortened(&row.name, 26), row.note);
         canvas.text_over((left, y + 12.0), Anchor::Start, 11.5, name.trim());
-        let numbers = interval_text(row.estimate);
+        let numbers = match row.estimate.value {
+            Value::Defined(_) => interval_text(row.estimate),
+            Value::Undefined(reason) => reason.to_string(),
+        };
         canvas.text_over((width - left, y + 12.0), Anchor::End, 11.5, &numbers);
         let middle = y + 23.0;
         if let (Value::Defined(low), Value::Defined(high)) = (row.estimate.low, row.estimate.high) {
