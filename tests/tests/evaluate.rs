@@ -173,7 +173,7 @@ fn check_report(home: &Path) {
     assert_eq!(report["bootstrap"]["resamples"], 200);
     // A class of the report is a finding of the page, and so is every section.
     let names = |key: &str| -> Vec<String> {
-        let groups = report["subgroups"].as_array().unwrap().iter();
+        let mut groups = report["subgroups"].as_array().unwrap().iter();
         let groups = groups.find(|groups| groups["column"] == key).unwrap();
         let groups = groups["groups"].as_array().unwrap().iter();
         groups.map(|group| group["name"].as_str().unwrap().to_string()).collect()
@@ -318,29 +318,29 @@ fn check_comparison(home: &Path) {
         assert!(test[2].as_f64().unwrap() >= test[1].as_f64().unwrap(), "{test}");
     }
     assert!(text.contains("McNemar takes every sample for independent"), "{text}");
-    // A model that is much worse is told apart: its scores belong to other samples.
+    // A model that is always right is told apart from one after three epochs.
     let table = fs::read_to_string(home.join(report)).unwrap();
     let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split(',').collect()).collect();
-    let mut worse = rows[0].join(",") + "\n";
-    for (place, row) in rows.iter().enumerate().skip(1) {
-        let other = &rows[1 + (place * 7) % (rows.len() - 1)];
-        let cells: Vec<&str> = rows[0]
-            .iter()
-            .enumerate()
-            .map(|(i, name)| if name.starts_with("score:") { other[i] } else { row[i] })
-            .collect();
-        worse += &(cells.join(",") + "\n");
+    let mut right = rows[0].join(",") + "\n";
+    for row in &rows[1..] {
+        let cell = |(i, name): (usize, &&str)| match name.strip_prefix("score:") {
+            Some(class) => if class == row[2] { "1" } else { "0" }.to_string(),
+            None => row[i].to_string(),
+        };
+        right += &(rows[0].iter().enumerate().map(cell).collect::<Vec<_>>().join(",") + "\n");
     }
-    fs::write(home.join("worse.csv"), worse).unwrap();
-    let (_, found) = compared(&[report], &["worse.csv"]);
+    fs::write(home.join("right.csv"), right).unwrap();
+    let (_, found) = compared(&[report], &["right.csv"]);
     let auroc = &found["pairs"][0]["measures"][0];
-    assert_eq!(auroc["name"], "auroc_macro");
-    assert!(auroc["low"].as_f64().unwrap() > 0., "{auroc}");
-    let permutation = found["pairs"][0]["holm"][0].as_array().unwrap().clone();
-    assert_eq!(permutation[0], "permutation, auroc_macro");
-    assert!(permutation[2].as_f64().unwrap() < 0.1, "{permutation:?}");
+    assert_eq!((auroc["name"].as_str(), auroc["second"].as_f64()), (Some("auroc_macro"), Some(1.)));
+    assert!(auroc["high"].as_f64().unwrap() < 0., "{auroc}");
+    for (place, name) in [(0, "permutation, auroc_macro"), (5 + classes, "McNemar, all samples")] {
+        let test = &found["pairs"][0]["holm"][place];
+        assert_eq!(test[0], name);
+        assert!(test[2].as_f64().unwrap() < 0.06, "{test}");
+    }
     // Seeds.
-    let (text, found) = compared(&[report, "worse.csv", report], &[]);
+    let (text, found) = compared(&[report, "right.csv", report], &[]);
     let spread = &found["seeds"][0];
     assert_eq!((spread[0].as_str(), spread[2]["runs"].as_u64()), (Some("first"), Some(3)));
     assert!(text.contains("mean ± sd") && found["pairs"] == json!([]));

@@ -155,6 +155,71 @@ fn numbers_of_the_report_are_those_of_the_evaluator() {
 }
 
 #[test]
+fn calibration_and_operating_points_are_those_of_other_data() {
+    let names: Vec<String> = ["a", "b", "c"].map(String::from).to_vec();
+    let before = classes(&names, 90);
+    let validation = {
+        let targets: Vec<usize> = (0..60).map(|row| row % 3).collect();
+        let scores: Vec<f32> = (0..60)
+            .flat_map(|row| {
+                let mut scores = [0.2_f32; 3];
+                scores[if row % 5 == 0 { (row + 1) % 3 } else { row % 3 }] = 0.6;
+                scores
+            })
+            .collect();
+        Predictions::single_label(names.clone(), Part::Validation, &scores, &targets).unwrap()
+    };
+    let map = Calibration::fit(&validation, CalibrationMethod::Temperature).unwrap();
+    let points = OperatingPoint::per_class(
+        &map.calibrated(&validation).unwrap(),
+        ThresholdRule::Youden,
+        0.5,
+    )
+    .unwrap();
+    let after = map.calibrated(&before).unwrap();
+    let report = ReportBuilder::new(&after)
+        .bootstrap(quick())
+        .uncalibrated("temperature of <other> data", &before)
+        .operating_points("Youden", points.clone())
+        .build()
+        .unwrap();
+    let change = report.calibration.as_ref().unwrap();
+    let measures = Measure::of_probabilities();
+    let values = |predictions| Evaluator::new(predictions).unwrap().values(&measures).unwrap();
+    let (first, second) = (values(&before), values(&after));
+    assert_ne!(first, second);
+    for (row, (first, second)) in change.changes.iter().zip(first.iter().zip(&second)) {
+        assert_eq!((row.first, row.second), (*first, *second), "{}", row.name);
+        assert!(row.low.defined().unwrap() <= row.difference.defined().unwrap());
+    }
+    assert_eq!(report.operating_points.len(), 3);
+    for (class, row) in report.operating_points.iter().enumerate() {
+        let (scores, positive) = after.one_vs_rest(class);
+        let counts = points[class].apply(&scores, &positive).unwrap();
+        let values: Vec<Value> = row.estimates.iter().map(|estimate| estimate.value).collect();
+        assert_eq!(values, [counts.recall(), counts.specificity(), counts.precision()]);
+        assert_eq!((&row.class, &row.point), (&names[class], &points[class]));
+    }
+    let html = report.html();
+    assert_well_formed(&html);
+    for text in ["temperature of &lt;other&gt; data", "before calibration", "after calibration"] {
+        assert!(html.contains(text), "{text}");
+    }
+    assert!(html.contains("<h2>Operating points</h2>") && html.contains(": Youden"));
+    let names: Vec<String> = report.plots().into_iter().map(|(name, _)| name).collect();
+    assert!(names.contains(&"reliability-before".to_string()), "{names:?}");
+    let json = serde_json::to_string(&report).unwrap();
+    let back: EvaluationReport = serde_json::from_str(&json).unwrap();
+    assert_eq!(back.calibration, report.calibration);
+    // One threshold per class; the other predictions must be of the same samples.
+    let builder = ReportBuilder::new(&after).bootstrap(quick());
+    assert!(builder.operating_points("", points[1..].to_vec()).build().is_err());
+    let other = before.select(&[0, 1, 2]);
+    let builder = ReportBuilder::new(&after).bootstrap(quick());
+    assert!(builder.uncalibrated("", &other).build().is_err());
+}
+
+#[test]
 fn tables_for_papers() {
     let names = ["50% & more_or_less".to_owned(), "b|c".to_owned()];
     let report = full(&classes(&names, 60));
