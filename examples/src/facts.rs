@@ -21,6 +21,7 @@ const MOST_FACTS: usize = 60;
 /// Entries of a list that are shown.
 const MOST_ENTRIES: usize = 6;
 
+#[allow(clippy::needless_pass_by_value)] // most values are made in the call
 fn fact(name: &str, value: impl ToString) -> (String, String) {
     (name.to_string(), value.to_string())
 }
