@@ -127,12 +127,11 @@ pub fn compare(args: &CompareArgs) -> Result<ComparisonReport> {
         .collect::<Result<Vec<_>>>()?;
     correct(&mut pairs)?;
     let report = ComparisonReport { seeds, pairs };
-    print(&report, reference);
     if let Some(out) = &args.out {
         let json = serde_json::to_string_pretty(&report)?;
         write_atomic(out, |file| file.write_all(json.as_bytes()))?;
-        println!("-> {}", out.display());
     }
+    print(&report, reference);
     Ok(report)
 }
 
@@ -290,6 +289,10 @@ fn correct(pairs: &mut [Pair]) -> Result<()> {
     Ok(())
 }
 
+fn p_text(p: f64) -> String {
+    if p < 1e-4 { "< 0.0001".to_string() } else { format!("{p:.4}") }
+}
+
 fn print(report: &ComparisonReport, predictions: &Predictions) {
     if !report.seeds.is_empty() {
         println!(
@@ -323,7 +326,7 @@ fn print(report: &ComparisonReport, predictions: &Predictions) {
         }
         println!("\n| test | p | p after Holm |\n|---|---|---|");
         for (name, p, corrected) in &pair.holm {
-            println!("| {name} | {p:.4} | {corrected:.4} |");
+            println!("| {name} | {} | {} |", p_text(*p), p_text(*corrected));
         }
         println!();
     }
