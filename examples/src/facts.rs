@@ -85,10 +85,13 @@ pub(crate) fn split(card: &Card, data: &OpenData, args: &DataArgs) -> Result<Fac
 /// The model and its file.
 pub(crate) fn model(judge: &Judge) -> Result<Facts> {
     let path = judge.path();
-    let bytes = std::fs::read(path).with_context(|| format!("{}", path.display()))?;
+    let mut hash = Sha256::new();
+    std::fs::File::open(path)
+        .and_then(|mut file| std::io::copy(&mut file, &mut hash))
+        .with_context(|| format!("{}", path.display()))?;
     let mut facts = vec![
         fact("File", path.display()),
-        fact("SHA-256", hex(&Sha256::digest(&bytes))),
+        fact("SHA-256", hex(&hash.finalize())),
         fact("Parameters", judge.elements()),
     ];
     if let Kind::Classifier { config, lora, .. } = &judge.card().model {
@@ -223,4 +226,47 @@ pub(crate) fn thumbnail(image: Image) -> Result<Vec<u8>> {
 /// The place of each sample by its id.
 pub(crate) fn places(part: &dyn Dataset) -> Result<std::collections::HashMap<String, usize>> {
     (0..part.len()).map(|index| Ok((part.record(index)?.id, index))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vit_transforms::{DecodeLimits, decode_bytes};
+
+    #[test]
+    fn thumbnails_are_small_and_show_deep_pictures() {
+        let pixels = (0..600 * 300).map(|i| 1000. + (i % 600) as f32).collect();
+        let image = Image::new(600, 300, 1, Pixels::F32(pixels)).unwrap();
+        let small = decode_bytes(&thumbnail(image).unwrap(), &DecodeLimits::default()).unwrap();
+        assert_eq!((small.width(), small.height()), (224, 112));
+        let Pixels::U8(values) = small.pixels() else { panic!("{}", small.describe()) };
+        assert!(values.iter().min().unwrap() < &4 && values.iter().max().unwrap() > &251);
+        let flat = Image::new(2, 2, 3, Pixels::U16(vec![7; 12])).unwrap();
+        let flat = decode_bytes(&thumbnail(flat).unwrap(), &DecodeLimits::default()).unwrap();
+        assert_eq!(flat.pixels(), &Pixels::U8(vec![0; 12]));
+    }
+
+    #[test]
+    fn an_audit_of_any_form_becomes_facts() {
+        let value = serde_json::json!({
+            "passed": false,
+            "splits": { "shared": [], "copies": [["a", "b"], ["c", "d"]] },
+            "std": 0.25_f32, "mean": f64::from(0.1_f32), "rows": (0..9).collect::<Vec<_>>(),
+        });
+        let mut facts = Vec::new();
+        flatten("", &value, &mut facts);
+        let facts: Vec<(&str, &str)> =
+            facts.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(
+            facts,
+            [
+                ("mean", "0.1"),
+                ("passed", "false"),
+                ("rows", "0, 1, 2, 3, 4, 5 … (9 in all)"),
+                ("splits.copies", "a, b; c, d"),
+                ("splits.shared", "none"),
+                ("std", "0.25"),
+            ]
+        );
+    }
 }

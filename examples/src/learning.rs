@@ -121,3 +121,46 @@ impl RunLog {
 fn number(line: &Value, pointer: &str) -> Option<f64> {
     line.pointer(pointer).and_then(Value::as_f64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(text: &str) -> Result<Option<RunLog>> {
+        let folder = std::env::temp_dir().join(format!("vitalight-log-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(LOG_FILE), text).unwrap();
+        let log = RunLog::beside(&folder.join("best.safetensors"));
+        std::fs::remove_dir_all(&folder).unwrap();
+        log
+    }
+
+    #[test]
+    fn the_log_of_a_killed_run_is_read_as_far_as_it_goes() {
+        let whole = concat!(
+            r#"{"epoch":0,"batch":0,"update":1,"loss":0.5,"lr":0.1,"grad_norm":1}"#,
+            "\n",
+            r#"{"epoch":0,"batch":1,"non_finite":"loss","ids":["a"]}"#,
+            "\n",
+            r#"{"epoch":0,"train_loss":0.5,"skipped":1,"validation":{"loss":0.4,"samples":2,"report":{"mcc":{"value":{"undefined":"no_samples"}}},"extra":{"worst:mcc@a/b":0.25}},"best":true}"#,
+            "\n",
+        );
+        let read = log(&format!("{whole}{{\"epoch\":1,")).unwrap().unwrap();
+        let plots = read.plots();
+        let titles: Vec<&str> = plots.iter().map(|plot| plot.title.as_str()).collect();
+        assert_eq!(titles, ["Loss", "Validation", "Loss of an update", "Learning rate"]);
+        assert_eq!(plots[0].series[1].points, [(1., Some(0.4))]);
+        let named = |name: &str| {
+            let series = plots[1].series.iter().find(|series| series.name == name).unwrap();
+            series.points.clone()
+        };
+        assert_eq!(named("worst:mcc@a/b"), [(1., Some(0.25))]);
+        // An undefined value is a gap, not a zero.
+        assert_eq!(named("mcc"), [(1., None)]);
+        assert!(read.facts().contains(&("Best epoch, by validation".to_string(), "1".to_string())));
+
+        let error = log(&format!("no json\n{whole}")).err().unwrap().to_string();
+        assert!(error.contains("log.jsonl, line 1"), "{error}");
+        assert!(RunLog::beside(Path::new("/nowhere/best.safetensors")).unwrap().is_none());
+    }
+}
