@@ -237,12 +237,14 @@ mod tests {
     fn thumbnails_are_small_and_show_deep_pictures() {
         let pixels = (0..600 * 300).map(|i| 1000. + (i % 600) as f32).collect();
         let image = Image::new(600, 300, 1, Pixels::F32(pixels)).unwrap();
-        let small = decode_bytes(&thumbnail(image).unwrap(), &DecodeLimits::default()).unwrap();
+        let small = decode_bytes("thumbnail", &thumbnail(image).unwrap(), &DecodeLimits::default())
+            .unwrap();
         assert_eq!((small.width(), small.height()), (224, 112));
         let Pixels::U8(values) = small.pixels() else { panic!("{}", small.describe()) };
         assert!(values.iter().min().unwrap() < &4 && values.iter().max().unwrap() > &251);
         let flat = Image::new(2, 2, 3, Pixels::U16(vec![7; 12])).unwrap();
-        let flat = decode_bytes(&thumbnail(flat).unwrap(), &DecodeLimits::default()).unwrap();
+        let flat =
+            decode_bytes("thumbnail", &thumbnail(flat).unwrap(), &DecodeLimits::default()).unwrap();
         assert_eq!(flat.pixels(), &Pixels::U8(vec![0; 12]));
     }
 
