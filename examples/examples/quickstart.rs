@@ -76,7 +76,11 @@ fn main() -> Result<()> {
     let model = model.display().to_string();
     let evaluate_dir = folder("evaluate");
     let report = evaluate(&parse::<EvaluateArgs>(
-        &[&PHANTOMS[..], &["--checkpoint", &model, "--output-dir", &evaluate_dir]].concat(),
+        &[
+            &PHANTOMS[..],
+            &["--checkpoint", &model, "--picture", &picture_path, "--output-dir", &evaluate_dir],
+        ]
+        .concat(),
     )?)?;
 
     let mut summary = format!("quick start: {:.0} s\n", started.elapsed().as_secs_f64());
