@@ -75,18 +75,21 @@ fn main() -> Result<()> {
     println!("\n4. Evaluating on patients never seen");
     let model = model.display().to_string();
     let evaluate_dir = folder("evaluate");
-    let evaluation = evaluate(&parse::<EvaluateArgs>(
-        &[&PHANTOMS[..], &["--checkpoint", &model, "--output-dir", &evaluate_dir]].concat(),
+    let report = evaluate(&parse::<EvaluateArgs>(
+        &[
+            &PHANTOMS[..],
+            &["--checkpoint", &model, "--picture", &picture_path, "--output-dir", &evaluate_dir],
+        ]
+        .concat(),
     )?)?;
 
     let mut summary = format!("quick start: {:.0} s\n", started.elapsed().as_secs_f64());
     summary += &format!("pre-trained model  {encoder}\nreconstruction     {}\n", picture.display());
     summary +=
-        &format!("fine-tuned model   {model}\nreport             {evaluate_dir}/report.json\n");
-    if let Some(report) = &evaluation.report {
-        for (name, value) in report.headline() {
-            summary += &format!("{name:<18} {value}\n");
-        }
+        &format!("fine-tuned model   {model}\nreport             {evaluate_dir}/report.html\n");
+    for estimate in &report.headline {
+        let (value, low, high) = (estimate.value, estimate.low, estimate.high);
+        summary += &format!("{:<18} {value}  ({low} to {high})\n", estimate.name);
     }
     write_atomic(&cli.output_dir.join("summary.txt"), |f| f.write_all(summary.as_bytes()))?;
     println!("\n{summary}");

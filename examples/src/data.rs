@@ -277,18 +277,21 @@ impl OpenData {
         part.with_context(|| format!("the data have no {split:?} part"))
     }
 
+    /// The parts that there are, by name.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (&'static str, &Arc<dyn Dataset>)> {
+        [("train", Some(&self.train)), ("val", self.val.as_ref()), ("test", self.test.as_ref())]
+            .into_iter()
+            .filter_map(|(name, part)| Some((name, part?)))
+    }
+
     /// Prints what each part holds.
     ///
     /// # Errors
     /// When a record cannot be read.
     pub fn print(&self) -> Result<()> {
-        for (name, part) in
-            [("train", Some(&self.train)), ("val", self.val.as_ref()), ("test", self.test.as_ref())]
-        {
-            if let Some(part) = part {
-                let text = describe(part.as_ref())?.to_string();
-                println!("{name:>5}: {}", text.trim_end().replace('\n', "\n       "));
-            }
+        for (name, part) in self.parts() {
+            let text = describe(part.as_ref())?.to_string();
+            println!("{name:>5}: {}", text.trim_end().replace('\n', "\n       "));
         }
         Ok(())
     }

@@ -1,16 +1,17 @@
-use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
-use vit_datasets::{Target, Task};
-use vit_models::candle_core::DType;
-use vit_models::{LoadOptions, ParamStore, Vit, write_atomic};
-use vit_train::{Evaluation, Labels, Supervised, TensorBatch};
+use vit_metrics::{
+    AucMissing, Bootstrap, Conventions, EvaluationReport, IntervalMethod, Measure, Predictions,
+    ReportBuilder, ScoreType, Task, ThresholdRule,
+};
 
+use crate::columns::{ColumnArgs, sample_columns};
 use crate::data::Split3;
-use crate::finetune::build;
-use crate::{Card, DataArgs, DeviceArgs, Kind};
+use crate::learning::RunLog;
+use crate::predict::Judge;
+use crate::{DataArgs, Decisions, DeviceArgs, facts};
 
 /// Evaluation of a classifier.
 #[derive(Debug, Clone, Args)]
@@ -21,7 +22,8 @@ pub struct EvaluateArgs {
     #[command(flatten)]
     /// Where to compute.
     pub device: DeviceArgs,
-    /// Model file written by fine-tuning. Preprocessing and label names come from it.
+    /// Model file written by fine-tuning. Preprocessing, label names, calibration and thresholds
+    /// come from it.
     #[arg(long)]
     pub checkpoint: PathBuf,
     /// Which part to evaluate on.
@@ -30,90 +32,207 @@ pub struct EvaluateArgs {
     /// Pictures per batch.
     #[arg(long, default_value_t = 64)]
     pub batch_size: usize,
-    /// Where to write `report.json` and `predictions.csv`.
+    /// Heading of the report (default: data and part).
+    #[arg(long)]
+    pub title: Option<String>,
+    /// Further measures, comma-separated: `kappa_quadratic`, `sensitivity_at_0.9_macro`, ….
+    #[arg(long, value_delimiter = ',')]
+    pub measures: Vec<String>,
+    /// Columns to form subgroups by, comma-separated: `sex,view`; `age:40:60` makes bands.
+    #[arg(long, value_delimiter = ',')]
+    pub subgroups: Vec<String>,
+    /// Measure that is compared between subgroups.
+    #[arg(long, default_value = "auroc_macro")]
+    pub subgroup_measure: String,
+    #[command(flatten)]
+    /// Where the columns come from.
+    pub columns: ColumnArgs,
+    /// Leaves out the calibration and the thresholds of the model's file.
+    #[arg(long)]
+    pub uncalibrated: bool,
+    /// Resamples of the bootstrap; patients are drawn where they are known.
+    #[arg(long, default_value_t = 1000)]
+    pub resamples: usize,
+    /// Coverage of the intervals.
+    #[arg(long, default_value_t = 0.95)]
+    pub level: f64,
+    /// Seed of the resamples.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Percentile intervals instead of BCa.
+    #[arg(long)]
+    pub percentile: bool,
+    /// Largest mistakes to show.
+    #[arg(long, default_value_t = 12)]
+    pub mistakes: usize,
+    /// Result of a data audit, as JSON.
+    #[arg(long)]
+    pub audit: Option<PathBuf>,
+    /// Pictures to add, such as those of `reconstruct`.
+    #[arg(long)]
+    pub picture: Vec<PathBuf>,
+    /// Only to compare with numbers of others: `zero_then_skip` counts an undefined AUROC as 0.
+    #[arg(long, default_value = "skip", value_parser = named::<AucMissing>)]
+    pub auc_missing: AucMissing,
+    /// Only to compare with numbers of others: `f16` rounds scores to half precision.
+    #[arg(long, default_value = "f32", value_parser = named::<ScoreType>)]
+    pub metric_dtype: ScoreType,
+    /// Where to write report, predictions, tables and plots.
     #[arg(long, default_value = "output/evaluate")]
     pub output_dir: PathBuf,
 }
 
-/// Evaluates, writes report and predictions, and gives the result.
+/// A setting by the name it has in files.
+fn named<T: serde::de::DeserializeOwned>(text: &str) -> std::result::Result<T, String> {
+    serde_json::from_value(text.into()).map_err(|error| error.to_string())
+}
+
+/// What is reported: the predictions, and those before calibration if there is one.
+struct Judged {
+    before: Option<Predictions>,
+    predictions: Predictions,
+    decisions: Option<Decisions>,
+}
+
+impl EvaluateArgs {
+    fn bootstrap(&self) -> Bootstrap {
+        Bootstrap {
+            resamples: self.resamples,
+            level: self.level,
+            seed: self.seed,
+            method: if self.percentile { IntervalMethod::Percentile } else { IntervalMethod::Bca },
+            ..Bootstrap::default()
+        }
+    }
+
+    /// Adds the columns of the subgroups. A sample that the table does not have is unknown.
+    fn with_columns(&self, mut predictions: Predictions) -> Result<Predictions> {
+        let columns = sample_columns(&self.columns, &self.data, &self.subgroups)?;
+        for (name, values) in columns {
+            let known = predictions.ids().iter().filter(|id| values.contains_key(*id)).count();
+            if known == 0 {
+                let first = predictions.ids().first().cloned().unwrap_or_default();
+                bail!(
+                    "subgroups by {name}: the table has no sample of this part, such as '{first}'"
+                );
+            }
+            let value = |id: &String| values.get(id).cloned().unwrap_or_default();
+            let values = predictions.ids().iter().map(value).collect();
+            predictions = predictions.with_column(&name, values)?;
+        }
+        Ok(predictions)
+    }
+
+    fn judged(&self, judge: &Judge, predictions: Predictions) -> Result<Judged> {
+        let decisions = judge.card().decisions.clone().filter(|_| !self.uncalibrated);
+        Ok(match &decisions {
+            Some(fitted) => {
+                let after = fitted.calibration.calibrated(&predictions)?;
+                Judged { before: Some(predictions), predictions: after, decisions }
+            }
+            None => Judged { before: None, predictions, decisions },
+        })
+    }
+
+    /// Findings are decided by the thresholds of the model's file, if it has any.
+    fn conventions(&self, judged: &Judged) -> Conventions {
+        let thresholds = match (&judged.decisions, judged.predictions.task()) {
+            (Some(decisions), Task::MultiLabel) => {
+                decisions.operating_points.iter().map(|point| point.threshold).collect()
+            }
+            _ => Vec::new(),
+        };
+        let (auc_missing, metric_dtype) = (self.auc_missing, self.metric_dtype);
+        Conventions { auc_missing, metric_dtype, thresholds, ..Conventions::default() }
+    }
+}
+
+/// How thresholds were chosen, for the reader.
+fn rule_text(decisions: &Decisions) -> String {
+    let rule = match decisions.rule {
+        ThresholdRule::Youden => "greatest sensitivity + specificity".to_string(),
+        ThresholdRule::FBeta(beta) => format!("greatest F{beta}"),
+        ThresholdRule::AtSpecificity(least) => {
+            format!("greatest sensitivity with a specificity of at least {least}")
+        }
+        ThresholdRule::AtSensitivity(least) => {
+            format!("greatest specificity with a sensitivity of at least {least}")
+        }
+        other => format!("{other:?}"),
+    };
+    format!("{rule}, {} samples", decisions.fitted_on)
+}
+
+fn calibration_text(decisions: &Decisions) -> String {
+    let method = match decisions.calibration.temperature() {
+        Some(temperature) => format!("temperature {temperature:.4}"),
+        None => decisions.calibration.method().to_string(),
+    };
+    format!("{method}, fitted on {} validation samples", decisions.fitted_on)
+}
+
+/// Evaluates, writes report, predictions, tables and plots, and gives the report.
 ///
 /// # Errors
-/// When the file is no classifier, the data are labelled otherwise, or files cannot be written.
-pub fn evaluate(args: &EvaluateArgs) -> Result<Evaluation> {
-    let (file, card) = Card::open(&args.checkpoint)?;
-    let Kind::Classifier { config, labels, lora } = card.model else {
-        bail!(
-            "{} is a masked auto-encoder: it has no labels to evaluate",
-            args.checkpoint.display()
-        );
-    };
+/// When the file is no classifier, the data are labelled otherwise, a measure or column does not
+/// exist, or files cannot be read or written.
+pub fn evaluate(args: &EvaluateArgs) -> Result<EvaluationReport> {
+    let judge = Judge::open(&args.checkpoint, &args.device)?;
     let data = args.data.open()?;
-    if data.task() != &labels {
-        bail!(
-            "the model tells {:?} apart, the data are labelled {:?}",
-            labels.names(),
-            data.task().names()
-        );
-    }
-    let mut specs = Vit::specs(&config)?;
-    if let Some(lora) = &lora {
-        let adapters = vit_lora::specs(&specs, lora)?;
-        specs.extend(adapters);
-    }
-    let store = ParamStore::init(&specs, 0, DType::F32, &args.device.open()?)?;
-    file.load_into(&store, &LoadOptions::strict())?;
-    let kind = match &labels {
-        Task::MultiLabel { findings } => Labels::Multi { findings: findings.clone() },
-        task => {
-            Labels::Single { classes: task.names().to_vec(), smoothing: 0., class_weights: None }
-        }
-    };
-    let model = || build(&config, lora.as_ref(), &store.frozen());
-    let task = Supervised::new(model()?, model()?, kind)?;
     let part = data.part(args.split)?;
-    let loader = args.data.loader(part, card.pipeline, args.batch_size, None)?;
-    let mut batches = loader.epoch(0, 0).map(|batch| TensorBatch::new(batch?, store.device()));
-    let mut rows = vec![header(labels.names())];
-    let evaluation = task.evaluate_with(&mut batches, |batch, scores| {
-        rows.extend(prediction_rows(batch, scores, labels.names().len()));
-    })?;
-    std::fs::create_dir_all(&args.output_dir)?;
-    let json = serde_json::to_string_pretty(&evaluation)?;
-    write_atomic(&args.output_dir.join("report.json"), |f| f.write_all(json.as_bytes()))?;
-    let mut table = csv::Writer::from_writer(Vec::new());
-    for row in rows {
-        table.write_record(row)?;
-    }
-    let table = table.into_inner()?;
-    write_atomic(&args.output_dir.join("predictions.csv"), |f| f.write_all(&table))?;
-    println!("loss {:.4} over {} samples", evaluation.loss, evaluation.samples);
-    if let Some(report) = &evaluation.report {
-        println!("{report}");
-    }
-    Ok(evaluation)
-}
-
-fn header(names: &[String]) -> Vec<String> {
-    ["id", "target"].map(str::to_string).into_iter().chain(names.iter().cloned()).collect()
-}
-
-/// One row per sample: id, true label(s), score per output.
-fn prediction_rows(batch: &TensorBatch, scores: &[f32], outputs: usize) -> Vec<Vec<String>> {
-    let samples = batch.ids.iter().zip(&batch.targets).zip(scores.chunks(outputs.max(1)));
-    let row = |((id, target), scores): ((&String, &Target), &[f32])| {
-        let cells = [id.clone(), target_text(target)];
-        cells.into_iter().chain(scores.iter().map(f32::to_string)).collect()
+    let (evaluation, predictions) =
+        judge.predict(&args.data, &data, args.split, args.batch_size)?;
+    let judged = args.judged(&judge, args.with_columns(predictions)?)?;
+    let predictions = &judged.predictions;
+    let classes = predictions.classes();
+    let measure = |name: &String| Measure::parse(name, classes);
+    let measures = args.measures.iter().map(measure).collect::<Result<Vec<_>, _>>()?;
+    let places = facts::places(part.as_ref())?;
+    let picture = |id: &str| {
+        let sample = part.get(*places.get(id)?).ok()?;
+        facts::thumbnail(sample.image).ok()
     };
-    samples.map(row).collect()
-}
-
-fn target_text(target: &Target) -> String {
-    match target {
-        Target::Class(class) => class.to_string(),
-        Target::Labels(labels) => {
-            let cell = |label: &Option<f32>| label.map_or(String::new(), |value| value.to_string());
-            labels.iter().map(cell).collect::<Vec<_>>().join(";")
-        }
-        _ => String::new(),
+    let name = std::path::Path::new(&args.data.data).file_name().unwrap_or_default();
+    let part_name = format!("{:?}", args.split).to_lowercase();
+    let title = format!("{}, {part_name} part", name.to_string_lossy());
+    let mut builder = ReportBuilder::new(predictions)
+        .title(args.title.as_ref().unwrap_or(&title))
+        .bootstrap(args.bootstrap())
+        .conventions(args.conventions(&judged))
+        .measures(&measures)
+        .mistakes(args.mistakes, picture);
+    for column in &args.subgroups {
+        builder = builder.subgroups(column, measure(&args.subgroup_measure)?);
     }
+    if let (Some(before), Some(decisions)) = (&judged.before, &judged.decisions) {
+        builder = builder
+            .uncalibrated(&calibration_text(decisions), before)
+            .operating_points(&rule_text(decisions), decisions.operating_points.clone());
+    }
+    let log = RunLog::beside(&args.checkpoint)?;
+    for plot in log.iter().flat_map(RunLog::plots) {
+        builder = builder.learning(plot);
+    }
+    for path in &args.picture {
+        let bytes = std::fs::read(path).with_context(|| format!("{}", path.display()))?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().replace('_', " ");
+        builder = builder.picture(&name, bytes);
+    }
+    builder = builder.section("Data", facts::data_card(&args.data, &data)?);
+    builder = builder.section("Split", facts::split(judge.card(), &data, &args.data)?);
+    if let Some(path) = &args.audit {
+        builder = builder.section("Audit", facts::audit(path)?);
+    }
+    builder = builder.section("Preprocessing", facts::preprocessing(&judge.card().pipeline)?);
+    builder = builder.section("Model", facts::model(&judge)?);
+    let mut run = log.as_ref().map(RunLog::facts).unwrap_or_default();
+    let loss = format!("{:.4} before calibration", evaluation.loss);
+    run.push(("Loss on this part".to_string(), loss));
+    builder = builder.section("Run", run);
+    let report = builder.section("Versions", facts::versions(&args.device.device)).build()?;
+    report.write(&args.output_dir, predictions)?;
+    println!("loss {:.4} over {} samples", evaluation.loss, evaluation.samples);
+    println!("{}", report.markdown());
+    println!("report -> {}", args.output_dir.join("report.html").display());
+    Ok(report)
 }

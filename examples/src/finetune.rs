@@ -10,12 +10,15 @@ use vit_models::{
     InitScheme, LoadOptions, ParamStore, Pooling, PositionTable, Vit, VitConfig, WeightFile,
     save_weights,
 };
-use vit_train::{AdamWConfig, Labels, Supervised, Trainer, layer_decay_groups};
+use vit_train::{AdamWConfig, Labels, Supervised, Trainer, WorstGroup, layer_decay_groups};
 use vit_transforms::{
     Filter, HorizontalFlip, Normalize, Pipeline, RandomResizedCrop, RandomRotation, Step,
 };
 
-use crate::data::{colour, measure};
+use crate::calibrate::{CalibrateArgs, Method, Rule, calibrate};
+use crate::columns::{ColumnArgs, sample_columns};
+use crate::data::{Split3, colour, measure};
+use crate::facts::split_hash;
 use crate::{Card, DataArgs, DeviceArgs, EncoderArgs, Kind, Progress, ScheduleArgs};
 
 /// Fine-tuning, of the whole model or of adapters.
@@ -70,9 +73,19 @@ pub struct FinetuneArgs {
     /// Largest rotation, in degrees.
     #[arg(long, default_value_t = 10.)]
     pub rotation: f64,
-    /// Metric the best epoch is chosen by, on the validation part.
+    /// Metric the best epoch is chosen by, on the validation part: loss, auroc_macro, mcc, …, or
+    /// any measure in the subgroup where it is worst: `worst:auroc_macro@sex`.
     #[arg(long, default_value = "auroc_macro")]
     pub select: String,
+    #[command(flatten)]
+    /// Where the subgroups come from.
+    pub columns: ColumnArgs,
+    /// Fits a calibration on the validation part afterwards and stores it with the best model.
+    #[arg(long, value_enum)]
+    pub calibrate: Option<Method>,
+    /// With `--calibrate`: what decision thresholds are chosen for (see `calibrate --help`).
+    #[arg(long, default_value = "youden")]
+    pub operating_point: Rule,
     /// Where the run keeps its files; a run found there is continued.
     #[arg(long, default_value = "output/finetune")]
     pub output_dir: PathBuf,
@@ -270,6 +283,14 @@ pub fn finetune(args: &FinetuneArgs) -> Result<PathBuf> {
         build(&config, lora.as_ref(), &store.frozen())?,
         labels,
     )?;
+    let task = match WorstGroup::names(&args.select) {
+        Some((_, column)) => {
+            let columns = sample_columns(&args.columns, &args.data, &[column.to_string()])?;
+            let names = data.task().names();
+            task.with_worst_group(WorstGroup::new(&args.select, names, &columns)?)
+        }
+        None => task,
+    };
     // While B is zero no gradient can reach A.
     let task = if lora.is_some() { task.with_zero_gradients(&["lora_A"]) } else { task };
     let groups =
@@ -281,7 +302,8 @@ pub fn finetune(args: &FinetuneArgs) -> Result<PathBuf> {
         labels: data.task().clone(),
         lora: lora.clone(),
     };
-    let card = Card { model, pipeline, mean, std };
+    let split = Some(split_hash(&data)?);
+    let card = Card { split, ..Card::new(model, pipeline, mean, std) };
     let mut trainer = Trainer::new(
         &task,
         &store,
@@ -306,8 +328,20 @@ pub fn finetune(args: &FinetuneArgs) -> Result<PathBuf> {
         summary.state.best_epoch.map_or(0, |epoch| epoch + 1),
         best.display()
     );
+    if let Some(method) = args.calibrate {
+        calibrate(&CalibrateArgs {
+            data: args.data.clone(),
+            device: args.device.clone(),
+            checkpoint: best.clone(),
+            method,
+            operating_point: args.operating_point,
+            split: Split3::Val,
+            batch_size: args.schedule.batch_size,
+            out: None,
+        })?;
+    }
     if let Some(lora) = &lora {
-        save_lora(args, &store, lora, card, &best)?;
+        save_lora(args, &store, lora, &best)?;
     }
     Ok(best)
 }
@@ -317,10 +351,10 @@ fn save_lora(
     args: &FinetuneArgs,
     store: &ParamStore,
     lora: &LoraConfig,
-    card: Card,
     best: &std::path::Path,
 ) -> Result<()> {
-    WeightFile::open(best)?.load_into(store, &LoadOptions::strict())?;
+    let (file, card) = Card::open(best)?;
+    file.load_into(store, &LoadOptions::strict())?;
     let metadata = card.metadata()?;
     save_adapter(&args.output_dir.join("adapter.safetensors"), store, lora, &metadata)?;
     let Kind::Classifier { config, labels, .. } = card.model else { return Ok(()) };

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use vit_datasets::Task;
 use vit_lora::LoraConfig;
+use vit_metrics::{Calibration, OperatingPoint, ThresholdRule};
 use vit_models::{VitConfig, WeightFile};
 use vit_transforms::Pipeline;
 
@@ -21,6 +22,28 @@ pub struct Card {
     pub mean: Vec<f32>,
     /// Normalisation: standard deviation per channel.
     pub std: Vec<f32>,
+    /// Hash of the split that it was trained with, so that an evaluation can tell whether it is
+    /// the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
+    /// What was fitted on validation data after training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decisions: Option<Decisions>,
+}
+
+/// How a classifier's probabilities become better ones, and those become decisions. Fitted on
+/// validation data; wherever the model is used, apply the calibration first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decisions {
+    /// From the model's probabilities to calibrated ones.
+    pub calibration: Calibration,
+    /// One threshold per output, for calibrated probabilities. Exclusive classes are decided by
+    /// the highest score all the same; their thresholds are for one class against the rest.
+    pub operating_points: Vec<OperatingPoint>,
+    /// What the thresholds were chosen for.
+    pub rule: ThresholdRule,
+    /// Number of validation samples.
+    pub fitted_on: usize,
 }
 
 /// Kinds of model files.
@@ -46,6 +69,12 @@ pub enum Kind {
 const PART: &str = "card";
 
 impl Card {
+    /// A card of a model that nothing has been fitted to after training.
+    #[must_use]
+    pub fn new(model: Kind, pipeline: Pipeline, mean: Vec<f32>, std: Vec<f32>) -> Self {
+        Self { model, pipeline, mean, std, split: None, decisions: None }
+    }
+
     /// As metadata of a weight file.
     ///
     /// # Errors

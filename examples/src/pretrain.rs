@@ -126,7 +126,7 @@ pub fn pretrain(args: &PretrainArgs) -> Result<PathBuf> {
         ("weight_decay".to_string(), json!(args.schedule.weight_decay)),
         ("crop_min".to_string(), json!(args.crop_min)),
     ]);
-    let card = Card { model: Kind::Mae { config }, pipeline, mean, std };
+    let card = Card::new(Kind::Mae { config }, pipeline, mean, std);
     let mut trainer = Trainer::new(
         &task,
         &store,

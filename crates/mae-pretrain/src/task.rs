@@ -57,6 +57,6 @@ impl Task for MaeTask {
             let message = "there is nothing to evaluate on".to_string();
             return Err(vit_train::Error::Config(message));
         }
-        Ok(Evaluation { loss: sum / samples as f64, samples, report: None })
+        Ok(Evaluation::new(sum / samples as f64, samples, None))
     }
 }

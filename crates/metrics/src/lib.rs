@@ -54,7 +54,8 @@ pub use multi_label::MultiLabel;
 pub use operating_point::{OperatingPoint, ThresholdRule};
 pub use overlap::{EmptyTruth, mask_counts, mask_dice, mask_iou};
 pub use page::{
-    ClassCurves, ClassRow, EvaluationReport, LearningPlot, Mistake, ReportBuilder, Section, Series,
+    CalibrationChange, ClassCurves, ClassRow, EvaluationReport, LearningPlot, Mistake,
+    OperatingRow, ReportBuilder, Section, Series,
 };
 pub use predictions::{Part, Predictions, RowTarget};
 pub use probability::{brier_score, brier_score_classes, log_loss, log_loss_classes};

@@ -61,6 +61,20 @@ fn every_rule_finds_its_violation() {
     assert_eq!(multi, vec![]);
 }
 
+/// Text around tables, tables of other things, and every table of results.
+#[test]
+fn tables_are_found_in_a_document() {
+    let other = "# Report\n\nTwo | words.\n\n| name | size |\n|---|---|\n| x | big |\n\nText.\n";
+    let second = "| model | P | R | F1 |\n|:--|--:|--:|--:|\n| y | 50 | 50 | 60 |\n\nEnd.\n";
+    let found = check_table(&format!("{other}{PUBLISHED}\n{second}"), Task::SingleLabel).unwrap();
+    let rows: Vec<&str> = found.iter().map(|found| found.row.as_str()).collect();
+    assert_eq!(rows, ["GastroVision-22 test, ours", "y"]);
+    let table = PublishedTable::parse(&format!("{other}{second}")).unwrap();
+    assert_eq!(table.rows.len(), 1);
+    let error = check_table(other, Task::SingleLabel).unwrap_err().to_string();
+    assert!(error.contains("no column of [\"name\", \"size\"]"), "{error}");
+}
+
 #[test]
 fn rounding_is_no_inconsistency() {
     let found = check_table("m,P,R,F1,acc,micro-F1\nx,70.1,70.1,70.2,85.3,85.4", Task::SingleLabel);

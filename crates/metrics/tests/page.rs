@@ -155,6 +155,71 @@ fn numbers_of_the_report_are_those_of_the_evaluator() {
 }
 
 #[test]
+fn calibration_and_operating_points_are_those_of_other_data() {
+    let names: Vec<String> = ["a", "b", "c"].map(String::from).to_vec();
+    let before = classes(&names, 90);
+    let validation = {
+        let targets: Vec<usize> = (0..60).map(|row| row % 3).collect();
+        let scores: Vec<f32> = (0..60)
+            .flat_map(|row| {
+                let mut scores = [0.2_f32; 3];
+                scores[if row % 5 == 0 { (row + 1) % 3 } else { row % 3 }] = 0.6;
+                scores
+            })
+            .collect();
+        Predictions::single_label(names.clone(), Part::Validation, &scores, &targets).unwrap()
+    };
+    let map = Calibration::fit(&validation, CalibrationMethod::Temperature).unwrap();
+    let points = OperatingPoint::per_class(
+        &map.calibrated(&validation).unwrap(),
+        ThresholdRule::Youden,
+        0.5,
+    )
+    .unwrap();
+    let after = map.calibrated(&before).unwrap();
+    let report = ReportBuilder::new(&after)
+        .bootstrap(quick())
+        .uncalibrated("temperature of <other> data", &before)
+        .operating_points("Youden", points.clone())
+        .build()
+        .unwrap();
+    let change = report.calibration.as_ref().unwrap();
+    let measures = Measure::of_probabilities();
+    let values = |predictions| Evaluator::new(predictions).unwrap().values(&measures).unwrap();
+    let (first, second) = (values(&before), values(&after));
+    assert_ne!(first, second);
+    for (row, (first, second)) in change.changes.iter().zip(first.iter().zip(&second)) {
+        assert_eq!((row.first, row.second), (*first, *second), "{}", row.name);
+        assert!(row.low.defined().unwrap() <= row.difference.defined().unwrap());
+    }
+    assert_eq!(report.operating_points.len(), 3);
+    for (class, row) in report.operating_points.iter().enumerate() {
+        let (scores, positive) = after.one_vs_rest(class);
+        let counts = points[class].apply(&scores, &positive).unwrap();
+        let values: Vec<Value> = row.estimates.iter().map(|estimate| estimate.value).collect();
+        assert_eq!(values, [counts.recall(), counts.specificity(), counts.precision()]);
+        assert_eq!((&row.class, &row.point), (&names[class], &points[class]));
+    }
+    let html = report.html();
+    assert_well_formed(&html);
+    for text in ["temperature of &lt;other&gt; data", "before calibration", "after calibration"] {
+        assert!(html.contains(text), "{text}");
+    }
+    assert!(html.contains("<h2>Operating points</h2>") && html.contains(": Youden"));
+    let names: Vec<String> = report.plots().into_iter().map(|(name, _)| name).collect();
+    assert!(names.contains(&"reliability-before".to_string()), "{names:?}");
+    let json = serde_json::to_string(&report).unwrap();
+    let back: EvaluationReport = serde_json::from_str(&json).unwrap();
+    assert_eq!(back.calibration, report.calibration);
+    // One threshold per class; the other predictions must be of the same samples.
+    let builder = ReportBuilder::new(&after).bootstrap(quick());
+    assert!(builder.operating_points("", points[1..].to_vec()).build().is_err());
+    let other = before.select(&[0, 1, 2]);
+    let builder = ReportBuilder::new(&after).bootstrap(quick());
+    assert!(builder.uncalibrated("", &other).build().is_err());
+}
+
+#[test]
 fn tables_for_papers() {
     let names = ["50% & more_or_less".to_owned(), "b|c".to_owned()];
     let report = full(&classes(&names, 60));
@@ -165,6 +230,44 @@ fn tables_for_papers() {
     assert!(markdown.contains("| b\\|c | 30 |"), "{markdown}");
     let accuracy = report.headline[0].value.defined().unwrap();
     assert!(markdown.contains(&format!("| Accuracy | {accuracy:.3} (")), "{markdown}");
+}
+
+/// One definition of each plot: the PNG shows what the SVG says, at three times its size.
+#[cfg(feature = "png")]
+#[test]
+fn plots_are_pictures_too() {
+    let names: Vec<String> = ["a/b", "Größe ≥ 3 μm"].map(String::from).to_vec();
+    let report = full(&classes(&names, 60));
+    let svgs = report.plots();
+    let pngs = report.plots_png().unwrap();
+    assert_eq!(svgs.len(), pngs.len());
+    for ((name, svg), (same, png)) in svgs.iter().zip(&pngs) {
+        assert_eq!(name, same);
+        let picture = image::load_from_memory(png).unwrap().to_rgb8();
+        let attribute = |key: &str| -> u32 {
+            let rest = svg.split_once(&format!(" {key}=\"")).unwrap().1;
+            rest.split('"').next().unwrap().parse().unwrap()
+        };
+        let (width, height) = (attribute("width"), attribute("height"));
+        assert!(picture.width().abs_diff(3 * width) <= 2, "{name}");
+        assert!(picture.height().abs_diff(3 * height) <= 2, "{name}");
+        // White paper, something on it, and no plot like another.
+        assert_eq!(picture.get_pixel(0, 0), &image::Rgb([255; 3]), "{name}");
+        let ink = picture.pixels().filter(|pixel| pixel.0 != [255; 3]).count();
+        assert!(ink > picture.len() / 3 / 100, "{name}: {ink}");
+        assert_eq!(pngs.iter().filter(|(_, other)| other == png).count(), 1, "{name}");
+    }
+    // The same bytes every time.
+    assert_eq!(pngs, report.plots_png().unwrap());
+    // A class name is drawn: without it there is less ink in the confusion matrix.
+    let confusion = |names: [&str; 2]| {
+        let report = full(&classes(&names.map(String::from), 60));
+        let (_, png) = report.plots_png().unwrap().swap_remove(2);
+        let picture = image::load_from_memory(&png).unwrap().to_luma8();
+        picture.pixels().filter(|pixel| pixel.0[0] < 60).count()
+    };
+    let (long, short) = (confusion(["MMMMMM", "WWWWWW"]), confusion(["......", "......!"]));
+    assert!(long > short + 500, "{long} {short}");
 }
 
 #[test]

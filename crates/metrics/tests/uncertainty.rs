@@ -332,6 +332,11 @@ fn comparison_finds_a_difference_and_none() {
         assert!(p < 0.02, "{comparison:?}");
         assert!(comparison.low.defined().unwrap() > 0.0);
     }
+    // What only one of the two knows of its samples does not matter.
+    let sites = vec!["x".to_string(); good.len()];
+    let told = good.clone().with_column("site", sites).unwrap();
+    let found = bootstrap.compare(&told, &flat, &conventions, &MEASURES[..3]).unwrap();
+    assert_eq!(found, bootstrap.compare(&good, &flat, &conventions, &MEASURES[..3]).unwrap());
     let other = good.select(&order[1..]);
     assert!(bootstrap.compare(&good, &other, &conventions, &MEASURES).is_err());
 }

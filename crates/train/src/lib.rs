@@ -16,6 +16,7 @@ mod state;
 mod supervised;
 mod task;
 mod trainer;
+mod worst_group;
 
 pub use audit::{AuditReport, audit_gradients};
 pub use batch::TensorBatch;
@@ -33,3 +34,4 @@ pub use state::{CHECKPOINT_FILE, TrainState};
 pub use supervised::{Labels, Supervised};
 pub use task::{Evaluation, Selection, Task};
 pub use trainer::{BEST_FILE, MODEL_FILE, Summary, Trainer, TrainerConfig};
+pub use worst_group::{SampleColumns, WorstGroup};

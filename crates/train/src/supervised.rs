@@ -1,8 +1,14 @@
+use std::collections::BTreeMap;
+
 use candle_core::{DType, Tensor};
-use vit_metrics::{Metric, MultiLabel, Report, SingleLabel};
+use vit_metrics::{
+    Metric, MultiLabel, Part, Predictions, Report, RowTarget, SingleLabel, Task as Labelling, Value,
+};
 use vit_models::{Classifier, Context};
 
-use crate::{Error, Evaluation, Result, Task, TensorBatch, bce_with_logits, cross_entropy};
+use crate::{
+    Error, Evaluation, Result, Task, TensorBatch, WorstGroup, bce_with_logits, cross_entropy,
+};
 
 /// What the labels of a supervised task are.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,6 +68,7 @@ pub struct Supervised<M> {
     labels: Labels,
     /// Parts of parameter names whose gradient starts at zero.
     zero_gradients: Vec<String>,
+    worst: Vec<WorstGroup>,
 }
 
 impl<M: Classifier> Supervised<M> {
@@ -78,13 +85,21 @@ impl<M: Classifier> Supervised<M> {
             return Err(Error::Config(format!("a head of {outputs} outputs for {names} labels")));
         }
         labels.check()?;
-        Ok(Self { train, eval, labels, zero_gradients: Vec::new() })
+        Ok(Self { train, eval, labels, zero_gradients: Vec::new(), worst: Vec::new() })
     }
 
     /// Names containing one of `parts` may have a gradient of exactly zero before the first step.
     #[must_use]
     pub fn with_zero_gradients(mut self, parts: &[&str]) -> Self {
         self.zero_gradients = parts.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// Evaluations also report this measure in the subgroup where it is worst, under the name of
+    /// its criterion, so that the best model can be chosen by it.
+    #[must_use]
+    pub fn with_worst_group(mut self, worst: WorstGroup) -> Self {
+        self.worst.push(worst);
         self
     }
 
@@ -112,22 +127,103 @@ impl<M: Classifier> Supervised<M> {
         mut on_scores: impl FnMut(&TensorBatch, &[f32]),
     ) -> Result<Evaluation> {
         let mut collector = self.collector()?;
-        let (mut loss, mut samples) = (0f64, 0usize);
+        let mut predictions = self.predictions()?;
+        let (mut loss, mut weight, mut samples) = (0f64, 0f64, 0usize);
         for batch in batches {
             let batch = batch?;
             let logits = self.eval.logits(&batch.images, &Context::eval())?;
-            let batch_loss = self.loss_of(&logits, &batch)?.to_dtype(DType::F64)?;
-            loss += batch_loss.to_scalar::<f64>()? * batch.len() as f64;
+            let batch_weight = self.weight_of(&batch)?;
+            if batch_weight > 0. {
+                let batch_loss = self.loss_of(&logits, &batch)?.to_dtype(DType::F64)?;
+                loss += batch_loss.to_scalar::<f64>()? * batch_weight;
+                weight += batch_weight;
+            }
             samples += batch.len();
             let scores = self.probabilities(&logits)?;
             collector.update(&scores, &batch, self.labels.names().len())?;
+            if let Some(predictions) = &mut predictions {
+                self.collect(predictions, &batch, &scores)?;
+            }
             on_scores(&batch, &scores);
         }
         if samples == 0 {
             return Err(Error::Config("there is nothing to evaluate on".to_string()));
         }
+        if weight == 0. {
+            let message = "no sample to evaluate on counts: every label is unknown, or of a class \
+                           of weight 0";
+            return Err(Error::Config(message.to_string()));
+        }
         let report = Some(collector.compute()?);
-        Ok(Evaluation { loss: loss / samples as f64, samples, report })
+        let extra = self.worst_groups(predictions)?;
+        Ok(Evaluation { loss: loss / weight, samples, report, extra })
+    }
+
+    /// What a batch's mean loss is a mean over: the sum of its samples' class weights, or the
+    /// number of its known findings. With it, batches add up to the mean over all samples.
+    fn weight_of(&self, batch: &TensorBatch) -> Result<f64> {
+        Ok(match &self.labels {
+            Labels::Single { classes, class_weights: None, .. } => {
+                batch.classes(classes.len())?.len() as f64
+            }
+            Labels::Single { classes, class_weights: Some(weights), .. } => {
+                let classes = batch.classes(classes.len())?;
+                classes
+                    .into_iter()
+                    .filter_map(|class| weights.get(class))
+                    .copied()
+                    .map(f64::from)
+                    .sum()
+            }
+            Labels::Multi { findings } => {
+                let findings = batch.findings(findings.len())?;
+                findings.iter().filter(|label| label.is_some()).count() as f64
+            }
+        })
+    }
+
+    /// Where samples are collected that subgroups are formed of.
+    fn predictions(&self) -> Result<Option<Predictions>> {
+        if self.worst.is_empty() {
+            return Ok(None);
+        }
+        let task = match &self.labels {
+            Labels::Single { .. } => Labelling::SingleLabel,
+            Labels::Multi { .. } => Labelling::MultiLabel,
+        };
+        Ok(Some(Predictions::new(task, self.labels.names().to_vec(), Part::Validation)?))
+    }
+
+    fn collect(
+        &self,
+        predictions: &mut Predictions,
+        batch: &TensorBatch,
+        scores: &[f32],
+    ) -> Result<()> {
+        let names = self.labels.names().len();
+        let rows = batch.ids.iter().zip(scores.chunks(names.max(1)));
+        match &self.labels {
+            Labels::Single { .. } => {
+                for ((id, scores), class) in rows.zip(batch.classes(names)?) {
+                    predictions.push(id, None, scores, RowTarget::Class(Some(class)))?;
+                }
+            }
+            Labels::Multi { .. } => {
+                let findings = batch.findings(names)?;
+                for ((id, scores), labels) in rows.zip(findings.chunks(names.max(1))) {
+                    predictions.push(id, None, scores, RowTarget::Findings(labels))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn worst_groups(&self, predictions: Option<Predictions>) -> Result<BTreeMap<String, Value>> {
+        let Some(predictions) = predictions else { return Ok(BTreeMap::new()) };
+        let value = |worst: &WorstGroup| {
+            Ok((worst.criterion().to_string(), worst.value(predictions.clone())?))
+        };
+        self.worst.iter().map(value).collect()
     }
 
     fn probabilities(&self, logits: &Tensor) -> Result<Vec<f32>> {
@@ -169,6 +265,12 @@ impl<M: Classifier> Task for Supervised<M> {
         batches: &mut dyn Iterator<Item = Result<TensorBatch>>,
     ) -> Result<Evaluation> {
         self.evaluate_with(batches, |_, _| ())
+    }
+
+    fn reports(&self, metric: &str) -> bool {
+        metric == "loss"
+            || Report::NAMES.contains(&metric)
+            || self.worst.iter().any(|worst| worst.criterion() == metric)
     }
 
     fn zero_gradient_allowed(&self, name: &str) -> bool {

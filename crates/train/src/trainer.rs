@@ -49,7 +49,7 @@ pub struct TrainerConfig {
 }
 
 impl TrainerConfig {
-    fn check(&self) -> Result<()> {
+    fn check(&self, task: &dyn Task) -> Result<()> {
         self.schedule.check()?;
         if self.epochs == 0 || self.accum_iter == 0 || self.max_skipped_in_row == 0 {
             return Err(Error::Config(
@@ -57,11 +57,13 @@ impl TrainerConfig {
             ));
         }
         if let Some(Selection { metric }) = &self.selection
-            && metric != "loss"
-            && !Report::NAMES.contains(&metric.as_str())
+            && !task.reports(metric)
         {
             let known = Report::NAMES.join(", ");
-            let message = format!("no metric '{metric}' to select by; there are loss, {known}");
+            let message = format!(
+                "no metric '{metric}' to select by; there are loss, {known}, and \
+                 worst:MEASURE@COLUMN where the task was told the column"
+            );
             return Err(Error::Config(message));
         }
         match self.clip_grad {
@@ -129,7 +131,7 @@ impl<'a> Trainer<'a> {
         mut settings: Map<String, Value>,
         metadata: Map<String, Value>,
     ) -> Result<Self> {
-        config.check()?;
+        config.check(task)?;
         std::fs::create_dir_all(folder)
             .map_err(|source| Error::Io { path: folder.to_path_buf(), source })?;
         let own = serde_json::to_value(&config).map_err(|e| Error::Config(e.to_string()))?;

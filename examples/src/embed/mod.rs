@@ -159,7 +159,7 @@ impl EmbedArgs {
         faults: &[pictures::Fault],
     ) -> Result<Vec<Vec<f32>>> {
         let indices = batch.indices;
-        let images = embedder.batch(batch.images)?;
+        let images = embedder.batch(batch.images.into_vec())?;
         let features = rows(&embedder.features(&images, self.features)?)?;
         let is_good = |index: &usize| faults.iter().all(|fault| fault.index != *index);
         let good = features.into_iter().zip(&indices).filter(|(_, index)| is_good(index));

@@ -84,6 +84,17 @@ impl Calibration {
         &self.classes
     }
 
+    /// How it was fitted, in words.
+    #[must_use]
+    pub fn method(&self) -> &'static str {
+        match self.map {
+            Map::Temperature { .. } => "temperature",
+            Map::TemperaturePerClass { .. } => "one temperature per class",
+            Map::Platt { .. } => "Platt scaling",
+            Map::Isotonic { .. } => "isotonic regression",
+        }
+    }
+
     /// The temperature, where there is one for all.
     #[must_use]
     pub fn temperature(&self) -> Option<f64> {

@@ -10,13 +10,17 @@ pub struct PublishedTable {
     pub rows: Vec<(String, Vec<Published>)>,
 }
 
-/// Reads a table and checks every row.
+/// Reads a table and checks every row. In a Markdown document every table with a known column is
+/// checked.
 ///
 /// # Errors
 /// As [`PublishedTable::parse`].
 pub fn check_table(text: &str, task: Task) -> Result<Vec<Inconsistency>> {
-    let table = PublishedTable::parse(text)?;
-    Ok(table.rows.iter().flat_map(|(name, numbers)| check_row(name, numbers, task)).collect())
+    let mut found = Vec::new();
+    for table in PublishedTable::parse_all(text)? {
+        found.extend(table.rows.iter().flat_map(|(name, numbers)| check_row(name, numbers, task)));
+    }
+    Ok(found)
 }
 
 impl PublishedTable {
@@ -24,12 +28,38 @@ impl PublishedTable {
     /// Columns are known by their headers in the usual spellings (`P`, `macro-recall`, `F1`, `Acc`,
     /// `MCC`, `kappa`, `AUC`, `micro-F1`, `n`, …); the others make the row's name. Cells may carry
     /// `%`, emphasis, decimal commas and a spread (`88.56±,62`); dashes and empty cells are no
-    /// numbers. If any value of a share is above 1, all are taken for percentages.
+    /// numbers. If any value of a share is above 1, all are taken for percentages. Of a Markdown
+    /// document the first table with a known column is read.
     ///
     /// # Errors
     /// No column is known; a row is longer than the header; a cell of a known column is no number.
     pub fn parse(text: &str) -> Result<Self> {
-        let mut lines = cells_of(text)?.into_iter();
+        let first = Self::parse_all(text)?.into_iter().next();
+        first.ok_or(MetricsError::Mismatch { what: "number of tables" })
+    }
+
+    /// Every table with a known column; at least one.
+    fn parse_all(text: &str) -> Result<Vec<Self>> {
+        let tables = tables_of(text);
+        if tables.is_empty() {
+            return Ok(vec![Self::from_cells(cells_of(text)?)?]);
+        }
+        let mut parsed = Vec::new();
+        let known = |cells: &Vec<Vec<String>>| {
+            cells.iter().take(1).flatten().any(|name| quantity(name).is_some())
+        };
+        let several = tables.iter().any(known);
+        for cells in tables {
+            // Beside a table of results there may be others; alone it must be one of results.
+            if !several || known(&cells) {
+                parsed.push(Self::from_cells(cells)?);
+            }
+        }
+        Ok(parsed)
+    }
+
+    fn from_cells(cells: Vec<Vec<String>>) -> Result<Self> {
+        let mut lines = cells.into_iter();
         let header = lines.next().unwrap_or_default();
         let columns: Vec<Option<Quantity>> = header.iter().map(|name| quantity(name)).collect();
         if columns.iter().all(Option::is_none) {
@@ -78,18 +108,47 @@ impl PublishedTable {
     }
 }
 
-/// Rows of trimmed cells, without the rule below a Markdown header.
+/// The cells of the tables of a Markdown document: a header, a rule below it, and what follows up
+/// to a line that is no row.
+fn tables_of(text: &str) -> Vec<Vec<Vec<String>>> {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let mut tables = Vec::new();
+    for (place, pair) in lines.windows(2).enumerate() {
+        if let [header, rule] = pair
+            && header.contains('|')
+            && !is_rule(header)
+            && rule.contains('-')
+            && is_rule(rule)
+        {
+            let rows = lines.iter().skip(place + 2).take_while(|line| line.contains('|'));
+            let rows = rows.filter(|line| !is_rule(line));
+            tables.push(std::iter::once(header).chain(rows).map(|line| cells(line)).collect());
+        }
+    }
+    tables
+}
+
+fn is_rule(line: &str) -> bool {
+    line.chars().all(|c| matches!(c, '|' | '-' | ':' | ' '))
+}
+
+/// Without blanks, emphasis and quotation marks.
+fn clean(cell: &str) -> String {
+    cell.trim().trim_matches(['*', '_', '`', '"']).trim().to_owned()
+}
+
+/// The cells of a Markdown row.
+fn cells(line: &str) -> Vec<String> {
+    let line = line.strip_prefix('|').unwrap_or(line);
+    line.strip_suffix('|').unwrap_or(line).split('|').map(clean).collect()
+}
+
+/// Rows of trimmed cells of a text that is one table.
 fn cells_of(text: &str) -> Result<Vec<Vec<String>>> {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let first = lines.first().copied().unwrap_or_default();
-    let clean = |cell: &str| cell.trim().trim_matches(['*', '_', '`', '"']).trim().to_owned();
     if first.contains('|') {
-        let is_rule = |line: &&str| line.chars().all(|c| matches!(c, '|' | '-' | ':' | ' '));
-        let cells = |line: &str| {
-            let line = line.strip_prefix('|').unwrap_or(line);
-            line.strip_suffix('|').unwrap_or(line).split('|').map(clean).collect()
-        };
-        return Ok(lines.iter().copied().filter(|line| !is_rule(line)).map(cells).collect());
+        return Ok(lines.into_iter().filter(|line| !is_rule(line)).map(cells).collect());
     }
     let delimiter = ['\t', ';', ','].into_iter().find(|d| first.contains(*d)).unwrap_or(',');
     let mut reader = csv::ReaderBuilder::new()

@@ -1,12 +1,12 @@
 //! From predictions to a report.
 
 use super::pictures::Picture;
-use super::{ClassCurves, ClassRow, EvaluationReport, LearningPlot, Mistake, Section};
+use super::{ClassCurves, ClassRow, EvaluationReport, LearningPlot, Mistake, Section, decisions};
 use crate::single_label::argmax;
 use crate::{
     Binning, Bootstrap, ConfusionMatrix, Conventions, CountScore, Curve, Estimate, Evaluator,
-    Measure, Metric, MultiLabel, Over, Predictions, ReliabilityBin, Result, SingleLabel, Subgroups,
-    Task, check_report, reliability,
+    Measure, Metric, MultiLabel, OperatingPoint, Over, Predictions, ReliabilityBin, Result,
+    SingleLabel, Subgroups, Task, check_report, reliability,
 };
 
 /// Places of a curve.
@@ -41,6 +41,9 @@ pub struct ReportBuilder<'a> {
     conventions: Conventions,
     extra: Vec<Measure>,
     subgroups: Vec<(String, Measure)>,
+    uncalibrated: Option<(String, &'a Predictions)>,
+    operating_points: Vec<OperatingPoint>,
+    operating_rule: String,
     most_mistakes: usize,
     thumbnails: Option<Pictures<'a>>,
     learning: Vec<LearningPlot>,
@@ -59,6 +62,9 @@ impl<'a> ReportBuilder<'a> {
             conventions: Conventions::default(),
             extra: Vec::new(),
             subgroups: Vec::new(),
+            uncalibrated: None,
+            operating_points: Vec::new(),
+            operating_rule: String::new(),
             most_mistakes: 12,
             thumbnails: None,
             learning: Vec::new(),
@@ -99,6 +105,22 @@ impl<'a> ReportBuilder<'a> {
     #[must_use]
     pub fn subgroups(mut self, column: &str, measure: Measure) -> Self {
         self.subgroups.push((column.to_owned(), measure));
+        self
+    }
+
+    /// Adds what calibration changed: how it was fitted, and the predictions before it. Those of
+    /// [`new`](Self::new) are the ones after it.
+    #[must_use]
+    pub fn uncalibrated(mut self, method: &str, before: &'a Predictions) -> Self {
+        self.uncalibrated = Some((method.to_owned(), before));
+        self
+    }
+
+    /// Adds thresholds, one per class, that were chosen on validation data by some rule.
+    #[must_use]
+    pub fn operating_points(mut self, rule: &str, points: Vec<OperatingPoint>) -> Self {
+        rule.clone_into(&mut self.operating_rule);
+        self.operating_points = points;
         self
     }
 
@@ -160,6 +182,20 @@ impl<'a> ReportBuilder<'a> {
         let per_class = per_class(&evaluator, predictions, &bootstrap)?;
         let headline = bootstrap.estimate(&evaluator, &measures)?;
         let (confusion, inconsistencies) = counts(predictions, &self.conventions)?;
+        let calibration = self
+            .uncalibrated
+            .map(|(method, before)| {
+                let bins = reliability_of(
+                    before,
+                    &Evaluator::with_conventions(before, self.conventions.clone())?,
+                )?;
+                decisions::change(&method, before, predictions, bins, &bootstrap, &self.conventions)
+            })
+            .transpose()?;
+        let operating_points = match self.operating_points.as_slice() {
+            [] => Vec::new(),
+            points => decisions::operating_rows(predictions, points, &bootstrap)?,
+        };
         let subgroups = self.subgroups.iter().map(|(column, measure)| {
             Subgroups::of(predictions, &evaluator, column, *measure, &bootstrap)
         });
@@ -187,6 +223,9 @@ impl<'a> ReportBuilder<'a> {
             per_class,
             confusion,
             reliability,
+            calibration,
+            operating_points,
+            operating_rule: self.operating_rule,
             subgroups: subgroups.collect::<Result<_>>()?,
             mistakes,
             learning: self.learning,

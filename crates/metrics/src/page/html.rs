@@ -23,7 +23,8 @@ impl EvaluationReport {
             self.class_table(),
             self.confusion_plot(),
             self.curve_plots(),
-            self.reliability_plot(),
+            self.reliability_section(),
+            self.operating_section(),
             self.subgroup_plots(),
             self.mistake_gallery(),
             self.learning_plots(),
@@ -122,7 +123,7 @@ impl EvaluationReport {
 
     fn confusion_plot(&self) -> String {
         self.confusion.as_ref().map_or_else(String::new, |matrix| {
-            let svg = plots::confusion(Theme::Page, matrix, &self.classes);
+            let svg = plots::confusion(matrix, &self.classes).svg(Theme::Page);
             format!(
                 "<h2>Confusion matrix</h2><p class=\"muted\">Shaded by the share of the true class.</p>\
                  <div class=\"wide\">{svg}</div>"
@@ -150,38 +151,21 @@ impl EvaluationReport {
         )
     }
 
-    fn reliability_plot(&self) -> String {
-        if self.reliability.is_empty() {
-            return String::new();
-        }
-        let what = match self.task {
-            Task::SingleLabel => "The highest score of each sample, and how often it was right.",
-            Task::MultiLabel => {
-                "All findings together: scores, and how often the finding was there."
-            }
-        };
-        let svg = plots::reliability(Theme::Page, &self.reliability, self.bootstrap.level);
-        format!(
-            "<h2>Reliability</h2><p class=\"muted\">{what} On the dashed line scores are \
-             probabilities.</p><div class=\"plots\">{svg}</div>"
-        )
-    }
-
     fn subgroup_plots(&self) -> String {
         if self.subgroups.is_empty() {
             return String::new();
         }
         let mut text = "<h2>Subgroups</h2><div class=\"plots\">".to_owned();
         for groups in &self.subgroups {
-            let worst = groups
-                .worst()
-                .map_or_else(String::new, |worst| format!("Worst: {}. ", escape(&worst.name)));
-            let gap = match groups.gap() {
-                Value::Defined(gap) => format!("Gap: {gap:.3}."),
-                Value::Undefined(_) => String::new(),
+            // One subgroup alone is neither the worst nor the best.
+            let note = match (groups.worst(), groups.gap()) {
+                (Some(worst), Value::Defined(gap)) => {
+                    format!("Worst: {}. Gap: {gap:.3}.", escape(&worst.name))
+                }
+                _ => String::new(),
             };
-            let svg = self.subgroup_plot(Theme::Page, groups);
-            let _ = write!(text, "<div>{svg}<p><small>{worst}{gap}</small></p></div>");
+            let svg = self.subgroup_plot(groups).svg(Theme::Page);
+            let _ = write!(text, "<div>{svg}<p><small>{note}</small></p></div>");
         }
         text + "</div>"
     }
@@ -214,7 +198,7 @@ impl EvaluationReport {
             return String::new();
         }
         let plots: String =
-            self.learning.iter().map(|plot| plots::lines(Theme::Page, plot)).collect();
+            self.learning.iter().map(|plot| plots::lines(plot).svg(Theme::Page)).collect();
         format!("<h2>Training</h2><div class=\"plots\">{plots}</div>")
     }
 
@@ -233,7 +217,7 @@ impl EvaluationReport {
                 )
             })
             .collect();
-        format!("<h2>Pictures</h2><div class=\"gallery\">{figures}</div>")
+        format!("<h2>Pictures</h2><div class=\"gallery pictures\">{figures}</div>")
     }
 
     fn facts(&self) -> String {
@@ -293,7 +277,7 @@ fn notes(estimate: &Estimate) -> String {
 }
 
 /// The value, below it the interval.
-fn class_cell(estimate: &Estimate) -> String {
+pub(super) fn class_cell(estimate: &Estimate) -> String {
     let below = match (estimate.low.defined(), estimate.high.defined()) {
         (Some(_), Some(_)) => {
             let text = interval_text(estimate);
@@ -312,7 +296,8 @@ fn pair(curves: &ClassCurves, large: bool) -> String {
     let kinds = [(Curve::Roc, &curves.roc), (Curve::PrecisionRecall, &curves.precision_recall)];
     let plot = |(kind, curve): (Curve, &Option<(crate::Band, Estimate)>)| {
         let (band, area) = curve.as_ref()?;
-        Some(plots::curve(Theme::Page, kind, title, &area_note(kind, area), band, large))
+        let plot = plots::curve(kind, title, &area_note(kind, area), band, large);
+        Some(plot.svg(Theme::Page))
     };
     kinds.into_iter().filter_map(plot).collect()
 }

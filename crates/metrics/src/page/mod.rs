@@ -1,6 +1,7 @@
 //! The report of an evaluation: numbers, a page to read, tables and plots for papers.
 
 mod build;
+mod decisions;
 mod html;
 mod pictures;
 mod plots;
@@ -16,6 +17,7 @@ use crate::{
 };
 
 pub use build::ReportBuilder;
+pub use decisions::{CalibrationChange, OperatingRow};
 use pictures::Picture;
 
 /// Everything that is reported about predictions on one part of the data. Made by
@@ -49,6 +51,15 @@ pub struct EvaluationReport {
     /// Reliability diagram of the highest score of each sample, or of all findings together.
     /// Empty where scores are no probabilities.
     pub reliability: Vec<ReliabilityBin>,
+    /// What the model's calibration changed, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<CalibrationChange>,
+    /// What thresholds chosen on validation data do here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operating_points: Vec<OperatingRow>,
+    /// How they were chosen.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub operating_rule: String,
     /// Measures by subgroup.
     pub subgroups: Vec<Subgroups>,
     /// The most confident mistakes.

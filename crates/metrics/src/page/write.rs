@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use super::EvaluationReport;
-use super::plots::{self, Theme, Whisker};
+use super::plots::{self, Canvas, Theme, Whisker};
 use crate::files::write_atomic;
 use crate::{Curve, MetricsError, Predictions, Result, Subgroups};
 
 impl EvaluationReport {
     /// Writes `report.json`, `report.html`, `tables.md`, `tables.tex`, `predictions.csv`,
-    /// `predictions.safetensors` and `plots/*.svg` into a folder, which is made if need be. Each
-    /// file is whole or absent.
+    /// `predictions.safetensors` and `plots/*.svg` (with the feature `png` also `plots/*.png`) into a
+    /// folder, which is made if need be. Each file is whole or absent.
     ///
     /// # Errors
     /// A file cannot be written.
@@ -33,6 +33,10 @@ impl EvaluationReport {
         for (name, svg) in self.plots() {
             text(&plots.join(format!("{name}.svg")), &svg)?;
         }
+        #[cfg(feature = "png")]
+        for (name, png) in self.plots_png()? {
+            write_atomic(&plots.join(format!("{name}.png")), |file| file.write_all(&png))?;
+        }
         text(&folder.join("report.html"), &self.html())
     }
 
@@ -40,7 +44,24 @@ impl EvaluationReport {
     /// ending, content).
     #[must_use]
     pub fn plots(&self) -> Vec<(String, String)> {
-        let theme = Theme::Paper;
+        let canvases = self.canvases().into_iter();
+        canvases.map(|(name, canvas)| (name, canvas.svg(Theme::Paper))).collect()
+    }
+
+    /// Every plot as a PNG file, three times the size of the SVG: (file name without its ending,
+    /// content). The font comes along, so that the bytes are the same on every machine; letters
+    /// that it lacks (it has Latin, Greek and Cyrillic) are boxes.
+    ///
+    /// # Errors
+    /// A plot cannot be drawn.
+    #[cfg(feature = "png")]
+    pub fn plots_png(&self) -> Result<Vec<(String, Vec<u8>)>> {
+        let canvases = self.canvases().into_iter();
+        canvases.map(|(name, canvas)| Ok((name, canvas.png()?))).collect()
+    }
+
+    /// Every plot with the name of its file.
+    fn canvases(&self) -> Vec<(String, Canvas)> {
         let mut plots = Vec::new();
         for (place, curves) in self.curves.iter().enumerate() {
             let title = curves.class.as_deref().unwrap_or("mean over classes");
@@ -52,26 +73,24 @@ impl EvaluationReport {
             for (prefix, kind, curve) in curves {
                 if let Some((band, area)) = curve {
                     let note = area_note(kind, area);
-                    let svg = plots::curve(theme, kind, title, &note, band, true);
-                    plots.push((format!("{prefix}-{place:02}-{}", file_name(class)), svg));
+                    let plot = plots::curve(kind, title, &note, band, true);
+                    plots.push((format!("{prefix}-{place:02}-{}", file_name(class)), plot));
                 }
             }
         }
         if let Some(matrix) = &self.confusion {
-            plots.push(("confusion".to_owned(), plots::confusion(theme, matrix, &self.classes)));
+            plots.push(("confusion".to_owned(), plots::confusion(matrix, &self.classes)));
         }
-        if !self.reliability.is_empty() {
-            let svg = plots::reliability(theme, &self.reliability, self.bootstrap.level);
-            plots.push(("reliability".to_owned(), svg));
-        }
+        let reliability = self.reliability_plots().into_iter();
+        plots.extend(reliability.map(|(name, plot)| (name.to_owned(), plot)));
         for groups in &self.subgroups {
             let name =
                 format!("subgroups-{}-{}", file_name(&groups.column), file_name(&groups.measure));
-            plots.push((name, self.subgroup_plot(theme, groups)));
+            plots.push((name, self.subgroup_plot(groups)));
         }
         for (place, plot) in self.learning.iter().enumerate() {
             let name = format!("learning-{place:02}-{}", file_name(&plot.title));
-            plots.push((name, plots::lines(theme, plot)));
+            plots.push((name, plots::lines(plot)));
         }
         plots
     }
@@ -88,7 +107,7 @@ pub(super) fn area_note(kind: Curve, area: &crate::Estimate) -> String {
 
 impl EvaluationReport {
     /// The forest plot of subgroups.
-    pub(super) fn subgroup_plot(&self, theme: Theme, groups: &Subgroups) -> String {
+    pub(super) fn subgroup_plot(&self, groups: &Subgroups) -> Canvas {
         let all = Whisker {
             name: "all".to_owned(),
             note: String::new(),
@@ -104,7 +123,7 @@ impl EvaluationReport {
             }))
             .collect();
         let title = format!("{} by {}", self.label_of(&groups.overall), groups.column);
-        plots::forest(theme, &title, &rows)
+        plots::forest(&title, &rows)
     }
 }
 

@@ -244,6 +244,12 @@ impl Predictions {
         Ok(aligned)
     }
 
+    /// The same without columns.
+    pub(crate) fn without_columns(mut self) -> Self {
+        self.columns.clear();
+        self
+    }
+
     /// The given rows, in that order; rows beyond the last are skipped.
     #[must_use]
     pub fn select(&self, rows: &[usize]) -> Self {

@@ -92,8 +92,9 @@ impl Bootstrap {
         conventions: &Conventions,
         measures: &[Measure],
     ) -> Result<Vec<Value>> {
-        let mut both = first.clone();
-        both.merge(second)?;
+        // The two may have been given different columns; none is needed here.
+        let mut both = first.clone().without_columns();
+        both.merge(&second.clone().without_columns())?;
         let joint = Evaluator::with_conventions(&both, conventions.clone())?;
         let half = joint.rows().len() / 2;
         let alone = Evaluator::with_conventions(first, conventions.clone())?;

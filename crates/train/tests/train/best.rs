@@ -27,7 +27,7 @@ fn report(right: usize, one_class: bool) -> Report {
 }
 
 fn evaluation(loss: f64, right: usize, one_class: bool) -> Evaluation {
-    Evaluation { loss, samples: 10, report: Some(report(right, one_class)) }
+    Evaluation::new(loss, 10, Some(report(right, one_class)))
 }
 
 struct Outcome {

@@ -142,6 +142,67 @@ fn an_empty_validation_set_is_an_error() {
     assert!(matches!(&error, Error::Config(text) if text.contains("nothing to evaluate on")));
 }
 
+/// Batches of which one has many samples of a heavy class, and one has few: the loss is the weighted
+/// mean over all samples, whatever the batches.
+#[test]
+fn the_weighted_validation_loss_does_not_depend_on_the_batches() {
+    let store = trained();
+    // Sorted by class, so that batches differ as much as they can.
+    let data = phantom(15);
+    let is_disc = |i: &usize| data.record(*i).unwrap().target == Target::Class(1);
+    let (disc, normal): (Vec<usize>, Vec<usize>) = (0..15).partition(is_disc);
+    assert!(disc.len() > 2 && normal.len() > 2);
+    let order = [normal, disc].concat();
+    let sorted: Arc<dyn Dataset> = Arc::new(Subset::new(data, order).unwrap());
+    let whole = batch(Arc::clone(&sorted), 15);
+    let targets = whole.classes(2).unwrap();
+    let rows = minus_log_p(&store, &whole);
+    for weights in [[0.5f32, 3.], [0., 1.]] {
+        let (mut sum, mut total) = (0., 0.);
+        for (row, &target) in rows.iter().zip(&targets) {
+            sum += f64::from(weights[target]) * row[target];
+            total += f64::from(weights[target]);
+        }
+        let task = supervised(&vit(2), &store, two(0., Some(weights.to_vec())));
+        for size in [15, 4, 1] {
+            let loader = plain(Arc::clone(&sorted), size);
+            let mut batches =
+                loader.epoch(0, 0).map(|batch| TensorBatch::new(batch?, &Device::Cpu));
+            let loss = task.evaluate(&mut batches).unwrap().loss;
+            assert!((loss - sum / total).abs() < 1e-5, "{size}: {loss}, not {}", sum / total);
+        }
+    }
+    let task = supervised(&vit(2), &store, two(0., Some(vec![0., 0.])));
+    let error = evaluate(&task, sorted).unwrap_err();
+    assert!(matches!(&error, Error::Config(text) if text.contains("of weight 0")), "{error}");
+}
+
+/// A batch with one known finding counts for that one.
+#[test]
+fn the_validation_loss_of_findings_is_the_mean_over_known_ones() {
+    let store = trained();
+    let labels = Labels::Multi { findings: vec!["a".to_string(), "b".to_string()] };
+    let task = supervised(&vit(2), &store, labels);
+    let row = |a, b| Target::Labels(vec![a, b]);
+    let data = Toy::shared(vec![
+        row(Some(1.), Some(0.)),
+        row(Some(0.), Some(1.)),
+        row(None, Some(1.)),
+        row(None, None),
+    ]);
+    let losses = |size: usize| {
+        let loader = plain(Arc::clone(&data), size);
+        let mut batches = loader.epoch(0, 0).map(|batch| TensorBatch::new(batch?, &Device::Cpu));
+        task.evaluate(&mut batches).unwrap().loss
+    };
+    let whole = loss(&task, &batch(Arc::clone(&data), 4));
+    for size in [4, 2, 1] {
+        assert!((losses(size) - whole).abs() < 1e-5, "{size}: {} {whole}", losses(size));
+    }
+    let error = evaluate(&task, Toy::shared(vec![row(None, None)])).unwrap_err();
+    assert!(matches!(&error, Error::Config(text) if text.contains("unknown")), "{error}");
+}
+
 #[test]
 fn findings_are_learnt_from_known_labels_only() {
     let config =

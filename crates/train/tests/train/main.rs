@@ -10,3 +10,4 @@ mod optimizer;
 mod resume;
 mod support;
 mod updates;
+mod worst_group;

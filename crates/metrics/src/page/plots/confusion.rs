@@ -1,7 +1,7 @@
 //! The confusion matrix.
 
+use super::Ink;
 use super::canvas::{Anchor, Canvas};
-use super::{Ink, Theme};
 use crate::ConfusionMatrix;
 use crate::page::text::shortened;
 
@@ -9,11 +9,7 @@ use crate::page::text::shortened;
 const LONGEST: usize = 28;
 
 /// The matrix; cells are shaded by their share of the true class and hold the counts.
-pub(in crate::page) fn confusion(
-    theme: Theme,
-    matrix: &ConfusionMatrix,
-    classes: &[String],
-) -> String {
+pub(in crate::page) fn confusion(matrix: &ConfusionMatrix, classes: &[String]) -> Canvas {
     let names: Vec<String> = classes.iter().map(|name| shortened(name, LONGEST)).collect();
     let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0) as f64;
     let widest = matrix.rows().iter().flatten().max().map_or(1, |n| n.to_string().len()) as f64;
@@ -23,7 +19,7 @@ pub(in crate::page) fn confusion(
     // Turned names stand on the columns and lean to the right.
     let (top, lean) = (longest * 4.6 + 44.0, longest * 4.6);
     let (width, height) = (margin + (side + lean).max(200.0), top + side + 12.0);
-    let mut canvas = Canvas::new(theme, "confusion matrix", width, height);
+    let mut canvas = Canvas::new("confusion matrix", width, height);
     canvas.text((margin, 14.0), Anchor::Start, 12.0, Ink::Muted, "columns: predicted; rows: truth");
     for (place, name) in names.iter().enumerate() {
         let middle = (place as f64 + 0.5) * cell;
@@ -47,5 +43,5 @@ pub(in crate::page) fn confusion(
             }
         }
     }
-    canvas.finish()
+    canvas
 }

@@ -1,22 +1,22 @@
 //! ROC and precision–recall curves.
 
-use super::canvas::{Anchor, Axes, Canvas};
-use super::{Ink, Theme};
+use super::Ink;
+use super::axes::Axes;
+use super::canvas::{Anchor, Canvas};
 use crate::{Band, Curve};
 
 /// A curve with its band. `large` for the plot of all classes, small for one of many.
 pub(in crate::page) fn curve(
-    theme: Theme,
     kind: Curve,
     title: &str,
     note: &str,
     band: &Band,
     large: bool,
-) -> String {
+) -> Canvas {
     let (side, numbers, left, top) =
         if large { (300.0, 12.0, 52.0, 44.0) } else { (180.0, 11.0, 48.0, 44.0) };
     let (width, height) = (left + side + 16.0, top + side + 2.0 * numbers + 22.0);
-    let mut canvas = Canvas::new(theme, &format!("{title}, {note}"), width, height);
+    let mut canvas = Canvas::new(&format!("{title}, {note}"), width, height);
     // A long class name must not run out of the picture.
     let room = ((width - 8.0) / 7.4) as usize;
     let short = crate::page::text::shortened(title, room);
@@ -35,11 +35,11 @@ pub(in crate::page) fn curve(
     };
     let mut outline = along(&band.low);
     outline.extend(along(&band.high).into_iter().rev());
-    canvas.area(&outline, Ink::Series(0), 0.2);
+    canvas.area(outline, Ink::Series(0), 0.2);
     let mut line = along(&band.value);
     if kind == Curve::Roc {
         line.insert(0, axes.at(0.0, 0.0));
     }
-    canvas.path(&line, Ink::Series(0), 2.0);
-    canvas.finish()
+    canvas.path(line, Ink::Series(0), 2.0);
+    canvas
 }

@@ -1,7 +1,8 @@
 //! Forest plots: one interval per row.
 
-use super::canvas::{Anchor, Axes, Canvas, tick_label, ticks};
-use super::{Ink, Theme};
+use super::Ink;
+use super::axes::{Axes, tick_label, ticks};
+use super::canvas::{Anchor, Canvas};
 use crate::page::text::{interval_text, shortened};
 use crate::{Estimate, Value};
 
@@ -19,10 +20,10 @@ const ROW: f64 = 34.0;
 
 /// Intervals below one another. The name and the numbers stand above each whisker, so that the plot
 /// is narrow enough for a phone.
-pub(in crate::page) fn forest(theme: Theme, title: &str, rows: &[Whisker<'_>]) -> String {
+pub(in crate::page) fn forest(title: &str, rows: &[Whisker<'_>]) -> Canvas {
     let (left, width, top) = (14.0, 360.0, 14.0);
     let bottom = top + ROW * rows.len() as f64;
-    let mut canvas = Canvas::new(theme, title, width, bottom + 44.0);
+    let mut canvas = Canvas::new(title, width, bottom + 44.0);
     let ends = |row: &Whisker<'_>| {
         [row.estimate.low, row.estimate.value, row.estimate.high]
             .into_iter()
@@ -52,7 +53,10 @@ pub(in crate::page) fn forest(theme: Theme, title: &str, rows: &[Whisker<'_>]) -
         let ink = if row.reference { Ink::Series(0) } else { Ink::Series(1) };
         let name = format!("{} {}", shortened(&row.name, 26), row.note);
         canvas.text_over((left, y + 12.0), Anchor::Start, 11.5, name.trim());
-        let numbers = interval_text(row.estimate);
+        let numbers = match row.estimate.value {
+            Value::Defined(_) => interval_text(row.estimate),
+            Value::Undefined(reason) => reason.to_string(),
+        };
         canvas.text_over((width - left, y + 12.0), Anchor::End, 11.5, &numbers);
         let middle = y + 23.0;
         if let (Value::Defined(low), Value::Defined(high)) = (row.estimate.low, row.estimate.high) {
@@ -66,5 +70,5 @@ pub(in crate::page) fn forest(theme: Theme, title: &str, rows: &[Whisker<'_>]) -
             canvas.dot((axes.at(value, 0.0).0, middle), 4.5, ink);
         }
     }
-    canvas.finish()
+    canvas
 }

@@ -1,15 +1,16 @@
 //! Learning curves.
 
-use super::canvas::{Anchor, Axes, Canvas};
-use super::{Ink, Theme};
+use super::Ink;
+use super::axes::Axes;
+use super::canvas::{Anchor, Canvas};
 use crate::page::LearningPlot;
 
 /// Several series over one axis, with a legend below.
-pub(in crate::page) fn lines(theme: Theme, plot: &LearningPlot) -> String {
+pub(in crate::page) fn lines(plot: &LearningPlot) -> Canvas {
     let (left, top, width, height) = (60.0, 30.0, 300.0, 200.0);
     let legend = 18.0 * plot.series.len() as f64;
     let total = (left + width + 16.0, top + height + 50.0 + legend);
-    let mut canvas = Canvas::new(theme, &plot.title, total.0, total.1);
+    let mut canvas = Canvas::new(&plot.title, total.0, total.1);
     canvas.text((left, 18.0), Anchor::Start, 13.0, Ink::Text, &plot.title);
     // A diverged epoch has no place on the scale.
     let all = || plot.series.iter().flat_map(|series| &series.points);
@@ -31,12 +32,12 @@ pub(in crate::page) fn lines(theme: Theme, plot: &LearningPlot) -> String {
             if let [only] = run.as_slice() {
                 canvas.dot(*only, 2.5, ink);
             } else if !run.is_empty() {
-                canvas.path(&run, ink, 2.0);
+                canvas.path(run, ink, 2.0);
             }
         }
         let y = top + height + 54.0 + 18.0 * place as f64;
         canvas.line((left, y - 4.0), (left + 22.0, y - 4.0), ink, 3.0);
         canvas.text((left + 28.0, y), Anchor::Start, 12.0, Ink::Text, &series.name);
     }
-    canvas.finish()
+    canvas
 }

@@ -1,12 +1,17 @@
-//! Plots as SVG.
+//! Plots, each defined once as shapes on a canvas, and the canvas as SVG and PNG.
 
+mod axes;
 mod canvas;
 mod confusion;
 mod curve;
 mod forest;
 mod lines;
+#[cfg(feature = "png")]
+mod png;
 mod reliability;
+mod svg;
 
+pub(super) use canvas::Canvas;
 pub(super) use confusion::confusion;
 pub(super) use curve::curve;
 pub(super) use forest::{Whisker, forest};

@@ -1,14 +1,18 @@
 //! The reliability diagram.
 
-use super::canvas::{Anchor, Axes, Canvas};
-use super::{Ink, Theme};
+use super::Ink;
+use super::axes::Axes;
+use super::canvas::{Anchor, Canvas};
 use crate::{ReliabilityBin, wilson};
 
 /// Frequency over confidence with Wilson intervals, and below it how many samples each bin holds.
-pub(in crate::page) fn reliability(theme: Theme, bins: &[ReliabilityBin], level: f64) -> String {
+/// The title may be empty.
+pub(in crate::page) fn reliability(bins: &[ReliabilityBin], level: f64, title: &str) -> Canvas {
     let (side, left, top, lower) = (300.0, 52.0, 24.0, 56.0);
     let (width, height) = (left + side + 16.0, top + side + lower + 84.0);
-    let mut canvas = Canvas::new(theme, "reliability diagram", width, height);
+    let name = format!("reliability diagram {title}");
+    let mut canvas = Canvas::new(name.trim_end(), width, height);
+    canvas.text((left, 16.0), Anchor::Start, 13.0, Ink::Text, title);
     let axes = Axes::new((left, top), (side, side), (0.0, 1.0), (0.0, 1.0));
     axes.draw(&mut canvas, "", "share that came true", 12.0);
     canvas.dashed(axes.at(0.0, 0.0), axes.at(1.0, 1.0), Ink::Muted);
@@ -21,7 +25,7 @@ pub(in crate::page) fn reliability(theme: Theme, bins: &[ReliabilityBin], level:
             canvas.line(ends.0, ends.1, Ink::Series(0), 1.5);
         }
     }
-    canvas.path(&points, Ink::Series(0), 2.0);
+    canvas.path(points.clone(), Ink::Series(0), 2.0);
     for point in points {
         canvas.dot(point, 3.5, Ink::Series(0));
     }
@@ -37,5 +41,5 @@ pub(in crate::page) fn reliability(theme: Theme, bins: &[ReliabilityBin], level:
     canvas.text(label, Anchor::Start, 11.0, Ink::Muted, &format!("samples (highest bar: {most})"));
     let name = (left + side / 2.0, floor + 20.0);
     canvas.text(name, Anchor::Middle, 13.0, Ink::Text, "confidence");
-    canvas.finish()
+    canvas
 }
