@@ -4,7 +4,11 @@
 //! The functions at the root of the crate take these where the fused path does not serve (f32 on
 //! the CPU); they check shapes, these leave that to candle.
 
+mod pictures;
+
 use candle_core::{D, Result, Tensor};
+
+pub use pictures::{avg_pool2d, channel_moments, conv2d, max_pool2d, normalise};
 
 use crate::{BlockOptions, BlockParams, PatchOrder, TokenAssembly, TokenRows};
 

@@ -3,6 +3,7 @@
 pub(crate) mod attention;
 pub(crate) mod block;
 pub(crate) mod columns;
+pub(crate) mod conv;
 pub(crate) mod gelu;
 pub(crate) mod losses;
 pub(crate) mod mat;
