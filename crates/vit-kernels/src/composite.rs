@@ -8,7 +8,10 @@ mod pictures;
 
 use candle_core::{D, Result, Tensor};
 
-pub use pictures::{avg_pool2d, channel_moments, conv2d, max_pool2d, normalise};
+pub use pictures::{
+    avg_pool2d, batch_norm, conv_norm_pool, conv2d, dense_block, max_pool2d, residual_blocks,
+    transition,
+};
 
 use crate::{BlockOptions, BlockParams, PatchOrder, TokenAssembly, TokenRows};
 

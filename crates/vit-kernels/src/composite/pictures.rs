@@ -2,7 +2,10 @@
 
 use candle_core::{D, Result, Tensor};
 
-use crate::Conv2dOptions;
+use crate::pictures::SECOND;
+use crate::{
+    BatchNormOptions, BatchNormParams, Conv2dOptions, ConvNorm, DenseLayer, ResidualBlock,
+};
 
 /// See [`crate::conv2d`].
 ///
@@ -24,29 +27,125 @@ pub fn conv2d(
     }
 }
 
-/// See [`crate::batch_norm`], with the mean and biased variance given.
+/// See [`crate::batch_norm`].
 ///
 /// # Errors
 /// Whatever candle reports, for instance for shapes that do not fit.
-pub fn normalise(
+pub fn batch_norm(
     x: &Tensor,
-    (mean, variance): (&Tensor, &Tensor),
-    (weight, bias): (&Tensor, &Tensor),
-    eps: f64,
+    params: &BatchNormParams<'_>,
+    options: &BatchNormOptions,
+    relu: bool,
 ) -> Result<Tensor> {
-    let normed = x.broadcast_sub(mean)?.broadcast_div(&(variance + eps)?.sqrt()?)?;
-    normed.broadcast_mul(weight)?.broadcast_add(bias)
+    let channels = x.dim(D::Minus1)?;
+    let rows = x.contiguous()?.reshape(((), channels))?;
+    let (mean, variance) = if options.train {
+        let mean = rows.mean_keepdim(0)?;
+        let variance = rows.broadcast_sub(&mean)?.sqr()?.mean(0)?;
+        let mean = mean.squeeze(0)?;
+        let count = rows.dim(0)? as f64;
+        update(params.running_mean, &mean, 1., options)?;
+        update(params.running_var, &variance, count / (count - 1.), options)?;
+        (mean, variance)
+    } else {
+        (params.running_mean.detach(), params.running_var.detach())
+    };
+    let normed = x.broadcast_sub(&mean)?.broadcast_div(&(variance + options.eps)?.sqrt()?)?;
+    let y = normed.broadcast_mul(params.weight)?.broadcast_add(params.bias)?;
+    if relu { y.relu() } else { Ok(y) }
 }
 
-/// Mean and biased variance of each channel of `[…, C]`, as differentiable tensors.
+/// Running statistics, in place and without a gradient.
+fn update(
+    running: &Tensor,
+    batch: &Tensor,
+    factor: f64,
+    options: &BatchNormOptions,
+) -> Result<()> {
+    let share = options.momentum;
+    let batch = batch.detach().to_dtype(running.dtype())?;
+    let value = ((running.detach() * (1. - share))? + (batch * (share * factor))?)?;
+    running.slice_set(&value, 0, 0)
+}
+
+/// See [`crate::residual_blocks`].
 ///
 /// # Errors
-/// Whatever candle reports, for instance for a tensor without dimensions.
-pub fn channel_moments(x: &Tensor) -> Result<(Tensor, Tensor)> {
-    let rows = x.contiguous()?.reshape(((), x.dim(D::Minus1)?))?;
-    let mean = rows.mean_keepdim(0)?;
-    let variance = rows.broadcast_sub(&mean)?.sqr()?.mean(0)?;
-    Ok((mean.squeeze(0)?, variance))
+/// Whatever candle reports, for instance for shapes that do not fit.
+pub fn residual_blocks(
+    x: &Tensor,
+    blocks: &[ResidualBlock<'_>],
+    options: &BatchNormOptions,
+) -> Result<Tensor> {
+    let mut x = x.clone();
+    for block in blocks {
+        let mut y = x.clone();
+        for (i, layer) in block.layers.iter().enumerate() {
+            y = conv_norm(&y, layer, options, i + 1 < block.layers.len())?;
+        }
+        let added = match &block.shortcut {
+            Some(layer) => conv_norm(&x, layer, options, false)?,
+            None => x,
+        };
+        x = (y + added)?.relu()?;
+    }
+    Ok(x)
+}
+
+fn conv_norm(
+    x: &Tensor,
+    layer: &ConvNorm<'_>,
+    options: &BatchNormOptions,
+    relu: bool,
+) -> Result<Tensor> {
+    batch_norm(&conv2d(x, layer.weight, None, layer.conv)?, &layer.norm, options, relu)
+}
+
+/// See [`crate::conv_norm_pool`].
+///
+/// # Errors
+/// Whatever candle reports, for instance for shapes that do not fit.
+pub fn conv_norm_pool(
+    x: &Tensor,
+    layer: &ConvNorm<'_>,
+    (window, stride, padding): (usize, usize, usize),
+    options: &BatchNormOptions,
+) -> Result<Tensor> {
+    max_pool2d(&conv_norm(x, layer, options, true)?, window, stride, padding)
+}
+
+/// See [`crate::dense_block`].
+///
+/// # Errors
+/// Whatever candle reports, for instance for shapes that do not fit.
+pub fn dense_block(
+    x: &Tensor,
+    layers: &[DenseLayer<'_>],
+    options: &BatchNormOptions,
+) -> Result<Tensor> {
+    let mut x = x.clone();
+    for layer in layers {
+        let y = batch_norm(&x, &layer.norm1, options, true)?;
+        let y = conv2d(&y, layer.conv1, None, Conv2dOptions::default())?;
+        let y = batch_norm(&y, &layer.norm2, options, true)?;
+        let y = conv2d(&y, layer.conv2, None, SECOND)?;
+        x = Tensor::cat(&[&x, &y], 3)?;
+    }
+    Ok(x)
+}
+
+/// See [`crate::transition`].
+///
+/// # Errors
+/// Whatever candle reports, for instance for shapes that do not fit.
+pub fn transition(
+    x: &Tensor,
+    norm: &BatchNormParams<'_>,
+    weight: &Tensor,
+    options: &BatchNormOptions,
+) -> Result<Tensor> {
+    let y = batch_norm(x, norm, options, true)?;
+    avg_pool2d(&conv2d(&y, weight, None, Conv2dOptions::default())?, 2, 2)
 }
 
 /// See [`crate::max_pool2d`].

@@ -132,10 +132,6 @@ impl<'a> MatMut<'a> {
             .collect()
     }
 
-    /// The same matrix for a shorter while.
-    pub(crate) fn reborrow(&mut self) -> MatMut<'_> {
-        MatMut { slice: PhantomData, ..*self }
-    }
 
     #[inline(always)]
     pub(crate) fn row_mut(&mut self, i: usize) -> &mut [f32] {

@@ -1,7 +1,6 @@
 //! What convolutions read: pictures as they are, or normalised and cut off at zero on the way.
 
 use super::plan::{Segment, Stencil, Window};
-use crate::cpu::math::fma;
 use crate::cpu::simd::simd_fn;
 
 /// `max(0, scale · x + shift)`, one scale and shift for each channel.
@@ -89,7 +88,8 @@ simd_fn! {
         for (out, values) in out.chunks_mut(pixel).zip(values.chunks(stride)) {
             let channels = out[..channels].iter_mut().zip(&values[..channels]).zip(scale).zip(shift);
             for (((out, x), scale), shift) in channels {
-                let y = fma::<S>(*x, *scale, *shift);
+                // The way back asks the same question with the same rounding.
+                let y = scale * x + shift;
                 // Written so that NaN passes through.
                 *out = if y < 0. { 0. } else { y };
             }
