@@ -18,8 +18,16 @@ pub fn conv2d(
     options: Conv2dOptions,
 ) -> Result<Tensor> {
     let Conv2dOptions { stride, padding, dilation } = options;
-    let planes = x.permute((0, 3, 1, 2))?.contiguous()?;
-    let y = planes.conv2d(weight, padding, stride, dilation, 1)?;
+    let mut planes = x.permute((0, 3, 1, 2))?.contiguous()?;
+    // candle's backward pass guesses from one side what rows and columns a step leaves over on
+    // both, so nothing is left over.
+    for dim in [2, 3] {
+        planes = planes.pad_with_zeros(dim, padding, padding)?;
+        let reach = dilation * weight.dim(dim)?.saturating_sub(1) + 1;
+        let steps = planes.dim(dim)?.saturating_sub(reach) / stride;
+        planes = planes.narrow(dim, 0, steps * stride + reach)?;
+    }
+    let y = planes.contiguous()?.conv2d(weight, 0, stride, dilation, 1)?;
     let y = y.permute((0, 2, 3, 1))?.contiguous()?;
     match bias {
         Some(bias) => y.broadcast_add(bias),

@@ -132,7 +132,6 @@ impl<'a> MatMut<'a> {
             .collect()
     }
 
-
     #[inline(always)]
     pub(crate) fn row_mut(&mut self, i: usize) -> &mut [f32] {
         assert!(i < self.rows, "row {i} of {}", self.rows);
