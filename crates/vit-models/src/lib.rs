@@ -2,6 +2,7 @@
 
 mod backbone;
 mod block;
+pub mod cnn;
 mod config;
 mod context;
 mod error;
@@ -16,6 +17,7 @@ pub use block::{Block, BlockConfig};
 pub use candle_core;
 pub use candle_nn;
 pub use config::{InitScheme, Pooling, PositionTable, VitConfig};
+pub use cnn::{DenseNet, DenseNetConfig, ResNet, ResNetConfig, ResidualKind};
 pub use context::Context;
 pub use error::{Error, Result};
 pub use layers::{Adapter, LayerNorm, Linear};
