@@ -7,7 +7,7 @@ use vit_models::{
 };
 use vit_random::Streams;
 
-use crate::support::{flat, networks};
+use crate::support::{channels, flat, networks};
 
 fn trained(specs: &[ParamSpec]) -> usize {
     specs.iter().filter(|spec| spec.trainable).map(ParamSpec::elements).sum()
@@ -70,7 +70,7 @@ fn stages_are_intermediate_layers() {
     for (name, config) in networks() {
         let store = config.store(0);
         let model = config.build(&store.frozen());
-        let channels = if name.ends_with("gray") { 1 } else { 3 };
+        let channels = channels(&config);
         // Another size than the configuration speaks of.
         let images = Tensor::ones((2, channels, 64, 96), DType::F32, &Device::Cpu).unwrap();
         let stages = model.intermediates(&images, &[1, 0], &Context::eval()).unwrap();
@@ -105,9 +105,9 @@ fn what_does_not_fit_is_an_error() {
         let model = config.build(&config.store(0).frozen());
         let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
         let ctx = Context::eval();
-        assert!(model.logits(&zeros(&[1, 2, 64, 64]), &ctx).is_err(), "{name}: channels");
+        assert!(model.logits(&zeros(&[1, 4, 64, 64]), &ctx).is_err(), "{name}: channels");
         assert!(model.logits(&zeros(&[1, 64, 64]), &ctx).is_err(), "{name}: no batch");
-        let channels = if name.ends_with("gray") { 1 } else { 3 };
+        let channels = channels(&config);
         // One value per channel has no variance to train with.
         let train = Context::train(Streams::new(0), 0, &[0]);
         let tiny = zeros(&[1, channels, 16, 16]);
@@ -124,7 +124,7 @@ fn a_network_without_a_head_has_no_scores() {
     let store =
         ParamStore::init(&ResNet::specs(&config).unwrap(), 0, DType::F32, &Device::Cpu).unwrap();
     let mut model = ResNet::new(&config, &store.frozen()).unwrap();
-    let images = Tensor::zeros((1, 3, 48, 48), DType::F32, &Device::Cpu).unwrap();
+    let images = Tensor::zeros((1, 1, 66, 66), DType::F32, &Device::Cpu).unwrap();
     assert_eq!(model.embed(&images, &Context::eval()).unwrap().dims(), [1, 64]);
     assert!(model.logits(&images, &Context::eval()).is_err());
     assert!(model.linears_mut().is_empty());

@@ -55,6 +55,14 @@ impl Config {
     }
 }
 
+/// Channels of a network's pictures.
+pub(crate) fn channels(config: &Config) -> usize {
+    match config {
+        Config::Res(config) => config.in_chans,
+        Config::Dense(config) => config.in_chans,
+    }
+}
+
 /// The networks of `make_cnn.py`, by the name of their file.
 pub(crate) fn networks() -> Vec<(&'static str, Config)> {
     let res = |block, depths: [usize; 4], in_chans, img_size| {
@@ -82,9 +90,9 @@ pub(crate) fn networks() -> Vec<(&'static str, Config)> {
         })
     };
     vec![
-        ("cnn_resnet_bottleneck", res(ResidualKind::Bottleneck, [1, 2, 1, 1], 3, [48, 48])),
+        ("cnn_resnet_bottleneck", res(ResidualKind::Bottleneck, [1, 2, 1, 1], 1, [66, 66])),
         ("cnn_resnet_basic_gray", res(ResidualKind::Basic, [2, 1, 1, 1], 1, [75, 61])),
-        ("cnn_densenet", dense(&[2, 3, 2, 2], 3, [48, 48])),
+        ("cnn_densenet", dense(&[2, 3, 2], 3, [48, 48])),
         ("cnn_densenet_gray", dense(&[1, 2, 3], 1, [61, 94])),
     ]
 }
