@@ -134,9 +134,12 @@ mod tests {
     /// Multiply-adds that torchvision states for its weights, head included.
     #[test]
     fn operations_are_the_published_ones() {
-        for (model, giga) in
-            [("resnet18", 1.814), ("resnet50", 4.089), ("densenet121", 2.834), ("densenet169", 3.36)]
-        {
+        for (model, giga) in [
+            ("resnet18", 1.814),
+            ("resnet50", 4.089),
+            ("densenet121", 2.834),
+            ("densenet169", 3.36),
+        ] {
             let setting = Setting {
                 job: Job::Infer,
                 model: model.to_string(),

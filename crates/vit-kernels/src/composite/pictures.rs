@@ -64,12 +64,7 @@ pub fn batch_norm(
 }
 
 /// Running statistics, in place and without a gradient.
-fn update(
-    running: &Tensor,
-    batch: &Tensor,
-    factor: f64,
-    options: &BatchNormOptions,
-) -> Result<()> {
+fn update(running: &Tensor, batch: &Tensor, factor: f64, options: &BatchNormOptions) -> Result<()> {
     let share = options.momentum;
     let batch = batch.detach().to_dtype(running.dtype())?;
     let value = ((running.detach() * (1. - share))? + (batch * (share * factor))?)?;

@@ -60,9 +60,8 @@ impl Pool {
             start..(at * stride + side).saturating_sub(padding).min(size)
         };
         let columns = range(column, width);
-        range(row, height).flat_map(move |y| {
-            columns.clone().map(move |x| (sample * height + y) * width + x)
-        })
+        range(row, height)
+            .flat_map(move |y| columns.clone().map(move |x| (sample * height + y) * width + x))
     }
 
     /// Values of one line of the output.
@@ -160,7 +159,9 @@ impl Pool {
                     let x = &values[pixel * channels..][..channels];
                     match activation {
                         None => add_share(out, x, share),
-                        Some(Activation { scale, shift }) => add_active(out, x, scale, shift, share),
+                        Some(Activation { scale, shift }) => {
+                            add_active(out, x, scale, shift, share)
+                        }
                     }
                 }
             }

@@ -100,13 +100,19 @@ pub fn dense_block(
     let mean = moments.map(|moments| moments.mean().collect());
     let block = Block { channels, total, layers: kept, mean, wanted };
     let x_shape = x.shape().clone();
-    record("dense-block", y, shape.to_vec(), &inputs, WithOutput(move |y: &Tensor, grad: &Tensor| {
-        let (mut grads, dx) = block.backward(&Values::new(y)?, &Values::new(grad)?)?;
-        if block.wanted[0] {
-            grads[0] = Some(tensor(dx, &x_shape)?);
-        }
-        Ok(grads)
-    }))
+    record(
+        "dense-block",
+        y,
+        shape.to_vec(),
+        &inputs,
+        WithOutput(move |y: &Tensor, grad: &Tensor| {
+            let (mut grads, dx) = block.backward(&Values::new(y)?, &Values::new(grad)?)?;
+            if block.wanted[0] {
+                grads[0] = Some(tensor(dx, &x_shape)?);
+            }
+            Ok(grads)
+        }),
+    )
 }
 
 type Plan = (Geometry, Geometry);

@@ -65,7 +65,8 @@ impl<'a> BatchNormParams<'a> {
         let (weight, bias) = (self.weight.contiguous()?, self.bias.contiguous()?);
         let (weight, bias) = (Values::new(&weight)?, Values::new(&bias)?);
         let Some(moments) = moments else {
-            let (mean, variance) = (self.running_mean.contiguous()?, self.running_var.contiguous()?);
+            let (mean, variance) =
+                (self.running_mean.contiguous()?, self.running_var.contiguous()?);
             let given = [&*Values::new(&mean)?, &*Values::new(&variance)?];
             return Ok(Normed::given(given, &weight, &bias, options.eps as f32));
         };
@@ -129,17 +130,23 @@ pub fn batch_norm(
     drop(values);
     let kept = x.clone();
     let inputs = [Some(&x), Some(params.weight), Some(params.bias)];
-    record("batch-norm", y, x.shape(), &inputs, WithOutput(move |y: &Tensor, grad: &Tensor| {
-        let (x, y, dy) = (Values::new(&kept)?, Values::new(y)?, Values::new(grad)?);
-        let mut g = vec![0.; dy.len()];
-        let sums = batch_norm::start_back(&dy, relu.then_some(&y), &x, &normed, &mut g);
-        let (weight, bias) = normed.parameter_grads(&sums);
-        let mut dx = vec![0.; if kept.track_op() { dy.len() } else { 0 }];
-        if kept.track_op() {
-            let correction = normed.correction(&sums);
-            batch_norm::input_grad(&g, &x, &normed, correction.as_ref(), &mut dx);
-        }
-        let dx = kept.track_op().then(|| tensor(dx, kept.shape())).transpose()?;
-        Ok(vec![dx, Some(tensor(weight, channels)?), Some(tensor(bias, channels)?)])
-    }))
+    record(
+        "batch-norm",
+        y,
+        x.shape(),
+        &inputs,
+        WithOutput(move |y: &Tensor, grad: &Tensor| {
+            let (x, y, dy) = (Values::new(&kept)?, Values::new(y)?, Values::new(grad)?);
+            let mut g = vec![0.; dy.len()];
+            let sums = batch_norm::start_back(&dy, relu.then_some(&y), &x, &normed, &mut g);
+            let (weight, bias) = normed.parameter_grads(&sums);
+            let mut dx = vec![0.; if kept.track_op() { dy.len() } else { 0 }];
+            if kept.track_op() {
+                let correction = normed.correction(&sums);
+                batch_norm::input_grad(&g, &x, &normed, correction.as_ref(), &mut dx);
+            }
+            let dx = kept.track_op().then(|| tensor(dx, kept.shape())).transpose()?;
+            Ok(vec![dx, Some(tensor(weight, channels)?), Some(tensor(bias, channels)?)])
+        }),
+    )
 }

@@ -101,9 +101,13 @@ pub fn residual_blocks(
             stage.blocks.push((before.take(), done));
         }
     }
-    record("residual-blocks", y, shape, &inputs, WithOutput(move |y: &Tensor, grad: &Tensor| {
-        stage.backward(y, grad)
-    }))
+    record(
+        "residual-blocks",
+        y,
+        shape,
+        &inputs,
+        WithOutput(move |y: &Tensor, grad: &Tensor| stage.backward(y, grad)),
+    )
 }
 
 type Plan = (Vec<Geometry>, Option<Geometry>);

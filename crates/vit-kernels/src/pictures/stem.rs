@@ -56,7 +56,8 @@ pub fn conv_norm_pool(
         let sums = batch_norm::sums(&g, &done.values, normed);
         let (norm_weight, norm_bias) = normed.parameter_grads(&sums);
         let out = geometry.out_channels;
-        let mut grads = vec![None, None, Some(tensor(norm_weight, out)?), Some(tensor(norm_bias, out)?)];
+        let mut grads =
+            vec![None, None, Some(tensor(norm_weight, out)?), Some(tensor(norm_bias, out)?)];
         if tracked[0] || tracked[1] {
             let mut dz = Scratch::new(g.len());
             let correction = normed.correction(&sums);

@@ -126,7 +126,9 @@ fn batch_norms() {
                 format!("batch norm {shape:?} {options:?} {relu}"),
                 &inputs,
                 move |t| batch_norm(&t[0], &Norm::new(&t[1..])?.params(), &options, relu),
-                move |t| composite::batch_norm(&t[0], &Norm::new(&t[1..])?.params(), &options, relu),
+                move |t| {
+                    composite::batch_norm(&t[0], &Norm::new(&t[1..])?.params(), &options, relu)
+                },
             )
             .check(1e-5);
         }
@@ -252,7 +254,8 @@ fn stems() {
         let mut inputs = vec![tensor(&[2, 19, 17, 2], 1.)];
         inputs.extend(conv_norm_inputs([9, 2, 7, 7], 2.));
         let conv = Conv2dOptions { stride: 2, padding: 3, dilation: 1 };
-        type Stem = fn(&Tensor, &ConvNorm<'_>, (usize, usize, usize), &BatchNormOptions) -> Result<Tensor>;
+        type Stem =
+            fn(&Tensor, &ConvNorm<'_>, (usize, usize, usize), &BatchNormOptions) -> Result<Tensor>;
         let run = move |f: Stem| {
             move |t: &[Tensor]| {
                 let norm = Norm::new(&t[2..])?;
@@ -289,8 +292,14 @@ fn two_blocks(f: Blocks, t: &[Tensor], options: &BatchNormOptions) -> Result<Ten
 fn residuals() {
     for options in [EVAL, TRAIN] {
         let mut inputs = vec![tensor(&[2, 7, 6, 6], 1.)];
-        let shapes =
-            [[4, 6, 1, 1], [4, 4, 3, 3], [10, 4, 1, 1], [10, 6, 1, 1], [4, 10, 3, 3], [10, 4, 3, 3]];
+        let shapes = [
+            [4, 6, 1, 1],
+            [4, 4, 3, 3],
+            [10, 4, 1, 1],
+            [10, 6, 1, 1],
+            [4, 10, 3, 3],
+            [10, 4, 3, 3],
+        ];
         for (i, shape) in shapes.into_iter().enumerate() {
             inputs.extend(conv_norm_inputs(shape, 2. + i as f64));
         }
@@ -343,8 +352,12 @@ fn dense_blocks() {
             move |t| dense(composite::dense_block, t, &options),
         )
         .check(1e-5);
-        let inputs =
-            [tensor(&[2, 5, 6, 4], 1.), tensor(&[3, 4, 1, 1], 2.), tensor(&[4], 3.), tensor(&[4], 4.)];
+        let inputs = [
+            tensor(&[2, 5, 6, 4], 1.),
+            tensor(&[3, 4, 1, 1], 2.),
+            tensor(&[4], 3.),
+            tensor(&[4], 4.),
+        ];
         Case::new(
             format!("transition {options:?}"),
             &inputs,
@@ -364,8 +377,12 @@ fn running_statistics_of_blocks() {
         let tensors = |channels: usize| [0.5, 1., 1.5, 2.].map(|phase| make(&[channels], phase));
         let (first, second) = (tensors(5), tensors(6));
         let (conv1, conv2) = (make(&[6, 5, 1, 1], 2.), make(&[3, 6, 3, 3], 3.));
-        let layer =
-            DenseLayer { norm1: params(&first), conv1: &conv1, norm2: params(&second), conv2: &conv2 };
+        let layer = DenseLayer {
+            norm1: params(&first),
+            conv1: &conv1,
+            norm2: params(&second),
+            conv2: &conv2,
+        };
         f(&x, &[layer], &TRAIN).unwrap();
         [&first[2], &first[3], &second[2], &second[3]].map(flat).concat()
     };

@@ -100,9 +100,7 @@ pub(super) fn as_tokens(map: &Tensor) -> Result<Tensor> {
 pub(super) fn chosen(stages: &[Tensor], wanted: &[usize]) -> Result<Vec<Tensor>> {
     let stage = |&i: &usize| match stages.get(i) {
         Some(map) => as_tokens(map),
-        None => {
-            Err(Error::Config(format!("stage {i} of a network with {} stages", stages.len())))
-        }
+        None => Err(Error::Config(format!("stage {i} of a network with {} stages", stages.len()))),
     };
     wanted.iter().map(stage).collect()
 }

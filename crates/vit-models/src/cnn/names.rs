@@ -8,7 +8,8 @@ use std::borrow::Cow;
 const WRAPPERS: [&str; 3] = ["model.encoder.", "module.", "encoder."];
 
 /// Parts of a segmentation model that a classifier has no use for.
-const OTHERS: [&str; 4] = ["model.decoder.", "model.segmentation_head.", "decoder.", "segmentation_head."];
+const OTHERS: [&str; 4] =
+    ["model.decoder.", "model.segmentation_head.", "decoder.", "segmentation_head."];
 
 /// The name that torchvision gives the tensor called `name` in a file; `None` for one that its
 /// networks do not need: a decoder's, or a batch norm's `num_batches_tracked`, of which nothing

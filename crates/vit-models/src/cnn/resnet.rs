@@ -261,7 +261,8 @@ impl ResNet {
         }
         if config.num_classes > 0 {
             let init = ParamInit::fan_in_uniform(config.embed_dim());
-            let head = Linear::specs("fc", config.embed_dim(), config.num_classes, true, init.clone());
+            let head =
+                Linear::specs("fc", config.embed_dim(), config.num_classes, true, init.clone());
             specs.extend(head.into_iter().map(|spec| ParamSpec { init: init.clone(), ..spec }));
         }
         Ok(specs)
@@ -276,9 +277,9 @@ impl ResNet {
         config.check()?;
         let read = |stage: usize, i: usize, block: &BlockShape| -> Result<Block> {
             let vb = vb.pp(format!("layer{}", stage + 1)).pp(i);
-            let layers = (1..).zip(&block.layers).map(|(i, layer)| {
-                layer.read(&vb.pp(format!("conv{i}")), &vb.pp(format!("bn{i}")))
-            });
+            let layers = (1..)
+                .zip(&block.layers)
+                .map(|(i, layer)| layer.read(&vb.pp(format!("conv{i}")), &vb.pp(format!("bn{i}"))));
             let down = vb.pp("downsample");
             let shortcut = match &block.shortcut {
                 Some(layer) => Some(layer.read(&down.pp(0), &down.pp(1))?),

@@ -21,8 +21,7 @@ fn pictures(config: &Config, batch: usize) -> Tensor {
 fn training_changes_them_for_every_model_of_the_store_and_evaluation_does_not() {
     for (name, config) in networks() {
         let store = config.store(1);
-        let (train, eval) =
-            (config.build(&store.var_builder()), config.build(&store.frozen()));
+        let (train, eval) = (config.build(&store.var_builder()), config.build(&store.frozen()));
         let images = pictures(&config, 2);
         let all = || store.tensors().iter().map(|(n, t)| (n.clone(), flat(t))).collect::<Vec<_>>();
         let (before, first) = (all(), eval.logits(&images, &Context::eval()).unwrap());

@@ -37,7 +37,12 @@ impl Normed {
     }
 
     /// With statistics from elsewhere.
-    pub(crate) fn given([mean, variance]: [&[f32]; 2], weight: &[f32], bias: &[f32], eps: f32) -> Self {
+    pub(crate) fn given(
+        [mean, variance]: [&[f32]; 2],
+        weight: &[f32],
+        bias: &[f32],
+        eps: f32,
+    ) -> Self {
         let pairs = mean.iter().copied().zip(variance.iter().copied());
         Self::new(pairs, weight, bias, eps, 0.)
     }
@@ -80,7 +85,8 @@ impl Normed {
     /// `None` where they depend on nothing.
     pub(crate) fn correction(&self, sums: &Sums) -> Option<Correction> {
         (self.count > 0.).then(|| {
-            let pairs = self.scale.iter().zip(&self.root).zip(sums.plain.iter().zip(&sums.with_values));
+            let pairs =
+                self.scale.iter().zip(&self.root).zip(sums.plain.iter().zip(&sums.with_values));
             let pair = |((scale, root), (plain, values)): ((&f32, &f32), (&f64, &f64))| {
                 let factor = f64::from(*scale) / f64::from(self.count);
                 let root = f64::from(*root);

@@ -106,7 +106,11 @@ impl Geometry {
     fn taps(&self, from: impl Fn(usize, usize) -> isize) -> Vec<Tap> {
         let [rows, columns] = self.kernel;
         (0..rows * columns)
-            .map(|weight| Tap { weight, y: from(weight / columns, 0), x: from(weight % columns, 1) })
+            .map(|weight| Tap {
+                weight,
+                y: from(weight / columns, 0),
+                x: from(weight % columns, 1),
+            })
             .collect()
     }
 }
@@ -284,8 +288,7 @@ impl Reading {
         let place = |segment: &Segment, y: usize, x: usize| {
             ((segment.sample * height + y * stencil.in_step) * width + x * stencil.in_step) * pixel
         };
-        let (pixels, rows) =
-            Self::pixels(stencil, &stencil.classes[0], &window.segments, place);
+        let (pixels, rows) = Self::pixels(stencil, &stencil.classes[0], &window.segments, place);
         Self { pixels, rows, runs: vec![Run { offset: 0, len: stencil.channels }] }
     }
 

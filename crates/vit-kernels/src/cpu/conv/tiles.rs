@@ -122,8 +122,7 @@ fn products(
     let spread = window.pixel != stencil.channels;
     if stencil.pointwise() && source.activation.is_none() && !spread {
         let reading = Reading::direct(stencil, lines, source.stride);
-        let gather =
-            Gather { values: source.values, pixels: &reading.pixels, runs: &reading.runs };
+        let gather = Gather { values: source.values, pixels: &reading.pixels, runs: &reading.runs };
         let panels = packed.columns(0, stencil, columns.start, columns.len());
         return multiply(gather, panels, dst, &reading.rows);
     }

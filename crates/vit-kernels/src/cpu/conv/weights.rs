@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::kernel::{PANEL, Rows, STRIP, accumulate};
 use super::kernel::Run;
+use super::kernel::{PANEL, Rows, STRIP, accumulate};
 use super::plan::{Geometry, Reading, Stencil, Window};
 use super::source::Source;
 use crate::cpu::scratch::Scratch;
@@ -61,7 +61,13 @@ impl Packed {
     }
 
     /// The panels of a class from a column on, which begins one.
-    pub(crate) fn columns(&self, class: usize, stencil: &Stencil, first: usize, count: usize) -> &[f32] {
+    pub(crate) fn columns(
+        &self,
+        class: usize,
+        stencil: &Stencil,
+        first: usize,
+        count: usize,
+    ) -> &[f32] {
         let block = stencil.classes[class].taps.len() * stencil.channels * PANEL;
         &self.classes[class][first / PANEL * block..][..count.div_ceil(PANEL) * block]
     }
