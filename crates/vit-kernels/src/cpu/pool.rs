@@ -160,7 +160,7 @@ impl Pool {
                     match activation {
                         None => add_share(out, x, share),
                         Some(Activation { scale, shift }) => {
-                            add_active(out, x, scale, shift, share)
+                            add_active(out, x, scale, shift, share);
                         }
                     }
                 }

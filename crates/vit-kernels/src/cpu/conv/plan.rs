@@ -69,10 +69,8 @@ impl Geometry {
 
     /// Reading the input, writing the output.
     pub(crate) fn forward(&self) -> Stencil {
-        let taps = self.taps(|at, axis| {
-            let _ = axis;
-            (at * self.dilation) as isize - self.padding as isize
-        });
+        let from = |at: usize, _: usize| (at * self.dilation) as isize - self.padding as isize;
+        let taps = self.taps(from);
         Stencil::new(
             (self.batch, self.input, self.output),
             (self.in_channels, self.stride, 1),
@@ -103,6 +101,7 @@ impl Geometry {
         )
     }
 
+    /// Every place of the kernel; `from` gives the row or column (axis 0 or 1) that it reads.
     fn taps(&self, from: impl Fn(usize, usize) -> isize) -> Vec<Tap> {
         let [rows, columns] = self.kernel;
         (0..rows * columns)
@@ -228,7 +227,7 @@ impl Window {
         // Pixels whose distance is a multiple of 4 KiB would meet in the same lines of the cache.
         // Taps that lie side by side are read in one run, so only single ones can be spread.
         let single = stencil.classes.iter().all(|class| class.taps.len() <= 1);
-        let spread = if single && stencil.channels % 512 == 0 { 16 } else { 0 };
+        let spread = if single && stencil.channels.is_multiple_of(512) { 16 } else { 0 };
         let pixel = stencil.channels + spread;
         let mut segments = Vec::new();
         let (mut line, mut len) = (lines.start, 0);

@@ -1,10 +1,11 @@
 //! Weights packed for the kernel, and the gradient of weights.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
-use super::kernel::Run;
-use super::kernel::{PANEL, Rows, STRIP, accumulate};
-use super::plan::{Geometry, Reading, Stencil, Window};
+use super::kernel::{PANEL, Rows, Run, STRIP, accumulate};
+use super::plan::{Class, Geometry, Reading, Segment, Stencil, Window};
 use super::source::Source;
 use crate::cpu::scratch::Scratch;
 
@@ -36,7 +37,7 @@ impl Packed {
         [columns, channels]: [usize; 2],
         [column_step, channel_step]: [usize; 2],
     ) -> Self {
-        let class = |class: &super::plan::Class| {
+        let class = |class: &Class| {
             let block = class.taps.len() * channels * PANEL;
             let mut panels = Scratch::new(columns.div_ceil(PANEL) * block);
             if block == 0 {
@@ -123,19 +124,13 @@ impl Sums {
         self.runs.iter().flat_map(strips).collect()
     }
 
-    fn add(
-        &mut self,
-        stencil: &Stencil,
-        source: Source<'_>,
-        lines: std::ops::Range<usize>,
-        grad: &[f32],
-    ) {
+    fn add(&mut self, stencil: &Stencil, source: Source<'_>, lines: Range<usize>, grad: &[f32]) {
         let window = Window::new(stencil, lines.clone());
         let direct = stencil.pointwise()
             && source.activation.is_none()
             && window.pixel == stencil.channels
             && source.stride == stencil.channels
-            && stencil.channels % STRIP == 0;
+            && stencil.channels.is_multiple_of(STRIP);
         // Strips may read a little beyond the last pixel's values.
         let mut held = Scratch::new(if direct { 0 } else { window.len + STRIP });
         let reading = if direct {
@@ -205,7 +200,7 @@ fn fill(stencil: &Stencil, window: &Window, source: Source<'_>, out: &mut [f32])
     for (i, segment) in window.segments.iter().enumerate() {
         let end = window.segments.get(i + 1).map_or(window.len, |next| next.start);
         let (own, others) = rest.split_at_mut(end - segment.start);
-        parts.push((super::plan::Segment { start: 0, ..segment.clone() }, own));
+        parts.push((Segment { start: 0, ..segment.clone() }, own));
         rest = others;
     }
     // What lies behind the last pixel is read, multiplied and thrown away: any finite value does.
