@@ -240,3 +240,97 @@ impl Accumulate<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PIXELS_AT: [usize; 17] = [0, 4, 8, 3, 40, 41, 7, 9, 11, 50, 60, 61, 62, 1, 2, 5, 6];
+    const RUNS: [Run; 2] = [Run { offset: 0, len: 5 }, Run { offset: 20, len: 3 }];
+
+    fn wave(count: usize, phase: f32) -> Vec<f32> {
+        (0..count).map(|i| (0.7 * i as f32 + phase).cos()).collect()
+    }
+
+    /// Products of 17 pixels of 8 values with weights of 40 columns, by the definition.
+    fn definition(values: &[f32], panels: &[f32]) -> Vec<f32> {
+        let places: Vec<usize> = RUNS.iter().flat_map(|r| r.offset..r.offset + r.len).collect();
+        let product = |pixel: usize, column: usize| {
+            let weight = |k: usize| panels[((column / PANEL) * 8 + k) * PANEL + column % PANEL];
+            places.iter().enumerate().map(|(k, at)| values[pixel + at] * weight(k)).sum::<f32>()
+        };
+        let product = &product;
+        PIXELS_AT.iter().flat_map(|&pixel| (0..40).map(move |c| product(pixel, c))).collect()
+    }
+
+    fn close(got: &[f32], want: &[f32]) {
+        assert_eq!(got.len(), want.len());
+        for (got, want) in got.iter().zip(want) {
+            assert!((got - want).abs() < 1e-5, "{got} {want}");
+        }
+    }
+
+    /// Every width of vectors that this processor has.
+    fn with_each(run: impl Fn(&dyn Fn(Multiply<'_, '_>), &dyn Fn(Accumulate<'_>))) {
+        run(&|m| m.with_simd(pulp::Scalar), &|a| a.with_simd(pulp::Scalar));
+        run(&|m| Arch::new().dispatch(m), &|a| Arch::new().dispatch(a));
+        #[cfg(target_arch = "x86_64")]
+        if let Some(simd) = pulp::x86::V3::try_new() {
+            run(&|m| simd.vectorize(m), &|a| simd.vectorize(a));
+        }
+    }
+
+    #[test]
+    fn products_of_gathered_pixels_equal_the_definition() {
+        let (values, panels) = (wave(100, 0.), wave(2 * 8 * PANEL, 1.));
+        let want = definition(&values, &panels);
+        let rows: Vec<usize> = (0..17).rev().collect();
+        with_each(|multiply, _| {
+            let mut out = vec![9.; 17 * 40];
+            let mut dst = MatMut::new(&mut out, 17, 40);
+            let gather = Gather { values: &values, pixels: &PIXELS_AT, runs: &RUNS };
+            multiply(Multiply { gather, panels: &panels, dst: &mut dst, rows: &rows });
+            let sorted: Vec<f32> = out.chunks(40).rev().flatten().copied().collect();
+            close(&sorted, &want);
+        });
+    }
+
+    #[test]
+    fn sums_over_pixels_equal_the_definition() {
+        let (values, grads) = (wave(100, 0.), wave(17 * 70, 2.));
+        let rows = Rows { values: &grads, stride: 70, column: 32 };
+        let sum = |s: usize, j: usize| -> f32 {
+            let terms = PIXELS_AT.iter().enumerate();
+            terms.map(|(i, pixel)| values[pixel + 20 + s] * grads[i * 70 + 32 + j]).sum()
+        };
+        let sum = &sum;
+        let want: Vec<f32> = (0..STRIP)
+            .flat_map(|s| (0..PANEL).map(move |j| (s, j)))
+            .map(|(s, j)| 1. + sum(s, j))
+            .collect();
+        with_each(|_, accumulate| {
+            let mut sums = vec![1.; STRIP * PANEL];
+            let pixels = &PIXELS_AT;
+            accumulate(Accumulate { values: &values, pixels, offset: 20, rows, sums: &mut sums });
+            close(&sums, &want);
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "a pixel leaves its slice")]
+    fn a_pixel_outside_its_slice_is_refused() {
+        let (values, panels) = (wave(84, 0.), wave(8 * PANEL, 1.));
+        let mut out = vec![0.; 17 * 8];
+        let gather = Gather { values: &values, pixels: &PIXELS_AT, runs: &RUNS };
+        let rows: Vec<usize> = (0..17).collect();
+        multiply(gather, &panels, &mut MatMut::new(&mut out, 17, 8), &rows);
+    }
+
+    #[test]
+    #[should_panic(expected = "a row leaves its slice")]
+    fn a_row_outside_its_slice_is_refused() {
+        let (values, grads) = (wave(100, 0.), wave(40, 1.));
+        let rows = Rows { values: &grads, stride: 33, column: 0 };
+        accumulate(&values, &[0, 1], 0, rows, &mut [0.; STRIP * PANEL]);
+    }
+}
