@@ -276,7 +276,7 @@ mod tests {
         run(&|m| Arch::new().dispatch(m), &|a| Arch::new().dispatch(a));
         #[cfg(target_arch = "x86_64")]
         if let Some(simd) = pulp::x86::V3::try_new() {
-            run(&|m| simd.vectorize(m), &|a| simd.vectorize(a));
+            run(&|m| Simd::vectorize(simd, m), &|a| Simd::vectorize(simd, a));
         }
     }
 
