@@ -1,4 +1,4 @@
-"""The jobs of `bench_vit` on PyTorch and timm: the same command line, the same JSON line.
+"""The jobs of `bench_vit` on PyTorch, timm and torchvision: the same command line, the same JSON line.
 
 PyTorch gets what makes it fast: timm's fused attention, the fused AdamW, inference mode, gradients
 set to none, two parameter groups.
@@ -14,6 +14,7 @@ import time
 import timm
 import torch
 import torch.nn.functional as F
+import torchvision
 from torch import nn
 
 from torch_mae import MaskedAutoencoder
@@ -52,6 +53,8 @@ class LoraQkv(nn.Module):
 
 
 def classifier(args):
+    if not args.model.startswith("vit_"):
+        return torchvision.models.get_model(args.model, weights=None, num_classes=CLASSES)
     model = timm.create_model(
         f"{args.model}_224", pretrained=False, num_classes=CLASSES, img_size=args.img_size)
     if args.job == "lora":
@@ -203,7 +206,8 @@ def main():
         "page_faults_per_step": statistics.median(faults),
         "first_loss": results[0][1],
         "last_loss": results[-1][1],
-        "version": f"torch {torch.__version__}, timm {timm.__version__}",
+        "version": f"torch {torch.__version__}, timm {timm.__version__}, "
+                   f"torchvision {torchvision.__version__}",
     }))
 
 

@@ -4,6 +4,7 @@
 //! machine computes exactly those products ([`roofline`]), and so the share of it that a step
 //! reaches. `benches/peer` holds the same jobs for other systems; docs/benchmarks.md has results.
 
+mod cnn;
 mod flops;
 mod job;
 pub mod process;
@@ -48,7 +49,7 @@ pub struct BenchArgs {
     /// What is measured; several, separated by commas, run in a process each.
     #[arg(long = "job", value_delimiter = ',', default_value = "infer")]
     pub jobs: Vec<Job>,
-    /// Model: vit_tiny_patch16, vit_small_patch16, vit_base_patch16, vit_large_patch16, …
+    /// Model: vit_tiny_patch16, vit_small_patch16, vit_base_patch16, …; densenet121, resnet50, …
     #[arg(long, default_value = "vit_base_patch16")]
     pub model: String,
     /// Side of the pictures in pixels.

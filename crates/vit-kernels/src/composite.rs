@@ -4,7 +4,14 @@
 //! The functions at the root of the crate take these where the fused path does not serve (f32 on
 //! the CPU); they check shapes, these leave that to candle.
 
+mod pictures;
+
 use candle_core::{D, Result, Tensor};
+
+pub use pictures::{
+    avg_pool2d, batch_norm, conv_norm_pool, conv2d, dense_block, max_pool2d, residual_blocks,
+    transition,
+};
 
 use crate::{BlockOptions, BlockParams, PatchOrder, TokenAssembly, TokenRows};
 

@@ -16,12 +16,25 @@ use crate::gradients::collect;
 ///
 /// A gradient must be a new tensor, not one that shares memory with another.
 pub(crate) trait Backward: Send + Sync {
-    fn backward(&self, grad: &Tensor) -> Result<Vec<Option<Tensor>>>;
+    /// `output` is what the operator gave.
+    fn backward(&self, output: &Tensor, grad: &Tensor) -> Result<Vec<Option<Tensor>>>;
 }
 
 impl<F: Fn(&Tensor) -> Result<Vec<Option<Tensor>>> + Send + Sync> Backward for F {
-    fn backward(&self, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+    fn backward(&self, _: &Tensor, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
         self(grad)
+    }
+}
+
+/// A [`Backward`] that reads the operator's output, which so needs no copy.
+pub(crate) struct WithOutput<F>(pub(crate) F);
+
+impl<F> Backward for WithOutput<F>
+where
+    F: Fn(&Tensor, &Tensor) -> Result<Vec<Option<Tensor>>> + Send + Sync,
+{
+    fn backward(&self, output: &Tensor, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        self.0(output, grad)
     }
 }
 
@@ -183,11 +196,12 @@ impl Node {
     fn grads<const N: usize>(
         &self,
         inputs: [&Tensor; N],
+        output: &Tensor,
         grad: &Tensor,
     ) -> Result<[Option<Tensor>; N]> {
         let mut waiting = self.shared.grads.lock().unwrap_or_else(PoisonError::into_inner);
         if self.first {
-            *waiting = self.shared.backward.backward(&grad.contiguous()?)?;
+            *waiting = self.shared.backward.backward(output, &grad.contiguous()?)?;
         }
         let mut out = [const { None }; N];
         for ((slot, input), place) in out.iter_mut().zip(inputs).zip(&self.places) {
@@ -224,8 +238,8 @@ impl CustomOp1 for Node {
         self.on_metal()
     }
 
-    fn bwd(&self, a: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let [a] = self.grads([a], grad)?;
+    fn bwd(&self, a: &Tensor, y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let [a] = self.grads([a], y, grad)?;
         Ok(a)
     }
 }
@@ -269,10 +283,10 @@ impl CustomOp2 for Node {
         &self,
         a: &Tensor,
         b: &Tensor,
-        _: &Tensor,
+        y: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let [a, b] = self.grads([a, b], grad)?;
+        let [a, b] = self.grads([a, b], y, grad)?;
         Ok((a, b))
     }
 }
@@ -323,10 +337,10 @@ impl CustomOp3 for Node {
         a: &Tensor,
         b: &Tensor,
         c: &Tensor,
-        _: &Tensor,
+        y: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let [a, b, c] = self.grads([a, b, c], grad)?;
+        let [a, b, c] = self.grads([a, b, c], y, grad)?;
         Ok((a, b, c))
     }
 }

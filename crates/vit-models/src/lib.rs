@@ -2,6 +2,7 @@
 
 mod backbone;
 mod block;
+pub mod cnn;
 mod config;
 mod context;
 mod error;
@@ -23,6 +24,7 @@ pub use backbone::{Backbone, Classifier};
 pub use block::{Block, BlockConfig};
 pub use candle_core;
 pub use candle_nn;
+pub use cnn::{DenseNet, DenseNetConfig, ResNet, ResNetConfig, ResidualKind};
 pub use config::{InitScheme, Mlp, Pooling, PositionTable, VitConfig};
 pub use context::Context;
 pub use error::{Error, Result};

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use vit_models::{BlockConfig, VitConfig};
 
+use super::cnn::Network;
 use super::job::{LORA_RANK, mae_config, vit_config};
 use super::{Job, Setting};
 
@@ -61,6 +62,13 @@ impl Products {
     pub(crate) fn of(setting: &Setting) -> Result<Option<Self>> {
         let batch = setting.batch_size;
         let mut products = Self::default();
+        if setting.job == Job::Adamw {
+            return Ok(None);
+        }
+        if let Some(network) = Network::of(setting)? {
+            products.network(&network, setting)?;
+            return Ok(Some(products));
+        }
         match setting.job {
             Job::Infer => products.classifier(&vit_config(setting)?, batch, NOTHING, NOTHING),
             Job::Train => products.classifier(&vit_config(setting)?, batch, WEIGHT, ALL),
@@ -186,6 +194,23 @@ impl Products {
         self.linear(rows, (dim, 2 * LORA_RANK), WEIGHT, 1);
         self.linear(rows, (dim, 2 * LORA_RANK), ALL, config.depth - 1);
         self.linear(rows, (LORA_RANK, dim), ALL, 2 * config.depth);
+    }
+
+    /// Convolutions as products of pixels; nobody needs the gradient of the pictures.
+    fn network(&mut self, network: &Network, setting: &Setting) -> Result<()> {
+        let (stem, rest) = match setting.job {
+            Job::Infer => (NOTHING, NOTHING),
+            _ => (WEIGHT, ALL),
+        };
+        let batch = setting.batch_size;
+        for (i, conv) in network.convolutions(setting.img_size)?.into_iter().enumerate() {
+            let needs = if i == 0 { stem } else { rest };
+            self.linear(batch * conv.pixels, (conv.depth, conv.channels), needs, 1);
+        }
+        for head in network.specs()?.iter().filter(|spec| spec.shape.len() == 2) {
+            self.linear(batch, (head.shape[1], head.shape[0]), rest, 1);
+        }
+        Ok(())
     }
 
     fn mae(&mut self, setting: &Setting) -> Result<()> {

@@ -13,10 +13,11 @@ use vit_train::{
     global_norm, layer_decay_groups, pretrain_groups,
 };
 
+use super::cnn::Network;
 use super::{Job, Setting};
 
 /// Classes of the classifiers.
-const CLASSES: usize = 1000;
+pub(crate) const CLASSES: usize = 1000;
 /// Rank of the adapters; their alpha is twice that.
 pub(crate) const LORA_RANK: usize = 8;
 const LEARNING_RATE: f64 = 1e-4;
@@ -43,7 +44,7 @@ fn encoder(setting: &Setting) -> Result<VitConfig> {
 
 /// A job that is ready to run.
 pub(crate) enum Work {
-    Infer { model: Box<Vit>, parameters: (usize, usize), batch: TensorBatch },
+    Infer { model: Box<dyn Classifier>, parameters: (usize, usize), batch: TensorBatch },
     Train(Box<Training>),
     Update { optimizer: AdamW, gradients: Gradients, parameters: (usize, usize) },
 }
@@ -57,6 +58,18 @@ pub(crate) struct Training {
     checkpointing: bool,
 }
 
+impl Training {
+    /// Number of values of all parameters and of trained ones. Running statistics are no
+    /// parameters.
+    fn parameters(&self) -> (usize, usize) {
+        let values = |(_, param): (&str, &vit_models::Param)| param.var().elem_count();
+        let running = self.store.iter().filter(|(name, _)| name.contains(".running_"));
+        let running: usize = running.map(values).sum();
+        let (all, trained) = self.store.elements();
+        (all - running, trained)
+    }
+}
+
 /// What a step leaves behind.
 pub(crate) enum Output {
     Logits(Tensor),
@@ -66,6 +79,9 @@ pub(crate) enum Output {
 
 impl Work {
     pub(crate) fn new(setting: &Setting) -> Result<Self> {
+        if let Some(network) = Network::of(setting)? {
+            return Self::of_network(setting, &network);
+        }
         match setting.job {
             Job::Infer => {
                 let config = vit_config(setting)?;
@@ -87,23 +103,38 @@ impl Work {
                 Ok(Self::Train(Box::new(classifier(setting, Some(&lora))?)))
             }
             Job::Mae => Ok(Self::Train(Box::new(mae(setting)?))),
-            Job::Adamw => {
-                let training = classifier(setting, None)?;
-                let mut gradients = Gradients::new();
-                for (name, var) in training.store.trainable() {
-                    gradients.insert(name.to_string(), (var.as_tensor() * 1e-2)?.detach());
-                }
-                let parameters = training.store.elements();
-                Ok(Self::Update { optimizer: training.optimizer, gradients, parameters })
-            }
+            Job::Adamw => Self::update(classifier(setting, None)?),
         }
+    }
+
+    fn of_network(setting: &Setting, network: &Network) -> Result<Self> {
+        match setting.job {
+            Job::Infer => {
+                let store = init(&network.specs()?)?;
+                let model = network.model(&store.frozen())?;
+                // Running statistics are no parameters.
+                let parameters = (store.elements().1, 0);
+                Ok(Self::Infer { model, parameters, batch: batch(setting)? })
+            }
+            Job::Adamw => Self::update(network_classifier(setting, network)?),
+            _ => Ok(Self::Train(Box::new(network_classifier(setting, network)?))),
+        }
+    }
+
+    fn update(training: Training) -> Result<Self> {
+        let mut gradients = Gradients::new();
+        for (name, var) in training.store.trainable() {
+            gradients.insert(name.to_string(), (var.as_tensor() * 1e-2)?.detach());
+        }
+        let parameters = training.parameters();
+        Ok(Self::Update { optimizer: training.optimizer, gradients, parameters })
     }
 
     /// Number of values of all parameters and of trained ones.
     pub(crate) fn parameters(&self) -> (usize, usize) {
         match self {
             Self::Infer { parameters, .. } | Self::Update { parameters, .. } => *parameters,
-            Self::Train(training) => training.store.elements(),
+            Self::Train(training) => training.parameters(),
         }
     }
 
@@ -181,12 +212,7 @@ fn classifier(setting: &Setting, lora: Option<&LoraConfig>) -> Result<Training> 
         }
         Ok(model)
     };
-    let labels = Labels::Single {
-        classes: (0..CLASSES).map(|class| class.to_string()).collect(),
-        smoothing: 0.,
-        class_weights: None,
-    };
-    let task = Supervised::new(build(store.var_builder())?, build(store.frozen())?, labels)?;
+    let task = Supervised::new(build(store.var_builder())?, build(store.frozen())?, labels())?;
     let groups = layer_decay_groups(&store, config.depth, LAYER_DECAY, WEIGHT_DECAY);
     let optimizer = AdamW::new(groups, AdamWConfig::finetune())?;
     Ok(Training {
@@ -196,6 +222,22 @@ fn classifier(setting: &Setting, lora: Option<&LoraConfig>) -> Result<Training> 
         batch: batch(setting)?,
         checkpointing: setting.checkpointing,
     })
+}
+
+fn labels() -> Labels {
+    Labels::Single {
+        classes: (0..CLASSES).map(|class| class.to_string()).collect(),
+        smoothing: 0.,
+        class_weights: None,
+    }
+}
+
+fn network_classifier(setting: &Setting, network: &Network) -> Result<Training> {
+    let store = init(&network.specs()?)?;
+    let task = network.task(&store, labels())?;
+    let optimizer = AdamW::new(pretrain_groups(&store, WEIGHT_DECAY), AdamWConfig::finetune())?;
+    let (batch, checkpointing) = (batch(setting)?, setting.checkpointing);
+    Ok(Training { task, store, optimizer, batch, checkpointing })
 }
 
 fn mae(setting: &Setting) -> Result<Training> {

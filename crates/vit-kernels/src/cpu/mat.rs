@@ -116,6 +116,23 @@ impl<'a> MatMut<'a> {
         blocks
     }
 
+    /// Blocks of as many rows as each of `counts` says; the rest is left out.
+    pub(crate) fn split_rows_by(self, counts: &[usize]) -> Vec<Self> {
+        assert!(counts.iter().sum::<usize>() <= self.rows, "{counts:?} of {} rows", self.rows);
+        let mut start = 0;
+        counts
+            .iter()
+            .map(|&rows| {
+                // Blocks share no row. Where there is none behind the last, the address is never
+                // used.
+                let data = self.data.wrapping_add(start * self.row_stride);
+                start += rows;
+                Self { data, rows, ..self }
+            })
+            .collect()
+    }
+
+    #[inline(always)]
     pub(crate) fn row_mut(&mut self, i: usize) -> &mut [f32] {
         assert!(i < self.rows, "row {i} of {}", self.rows);
         // SAFETY: the row exists, and `&mut self` is the only way to it.
@@ -124,6 +141,10 @@ impl<'a> MatMut<'a> {
 
     pub(crate) fn height(&self) -> usize {
         self.rows
+    }
+
+    pub(crate) fn width(&self) -> usize {
+        self.cols
     }
 }
 

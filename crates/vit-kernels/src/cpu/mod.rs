@@ -1,13 +1,16 @@
 //! The fused path: f32 on the CPU, threaded with rayon, vectorised for what the processor has.
 
 pub(crate) mod attention;
+pub(crate) mod batch_norm;
 pub(crate) mod block;
 pub(crate) mod columns;
+pub(crate) mod conv;
 pub(crate) mod gelu;
 pub(crate) mod losses;
 pub(crate) mod mat;
 pub(crate) mod math;
 pub(crate) mod norm;
+pub(crate) mod pool;
 pub(crate) mod scratch;
 pub(crate) mod simd;
 pub(crate) mod values;

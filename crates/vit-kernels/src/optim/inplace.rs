@@ -31,8 +31,8 @@ pub(super) fn check(what: &str, parameter: &Var, others: &[(&str, &Tensor)]) -> 
     Ok(())
 }
 
-/// Calls `f` with the values of a tensor for which [`fused`] holds.
-pub(super) fn with_values<F: FnOnce(&mut [f32]) -> Result<()>>(
+/// Calls `f` with the values of a contiguous f32 tensor on the CPU.
+pub(crate) fn with_values<F: FnOnce(&mut [f32]) -> Result<()>>(
     tensor: &Tensor,
     f: F,
 ) -> Result<()> {

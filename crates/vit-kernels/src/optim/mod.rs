@@ -1,7 +1,7 @@
 //! Updates of parameters in place.
 
 mod adamw;
-mod inplace;
+pub(crate) mod inplace;
 mod momentum;
 mod norm;
 

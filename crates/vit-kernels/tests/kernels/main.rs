@@ -7,6 +7,7 @@ mod graph;
 mod guard;
 mod momentum;
 mod patches;
+mod pictures;
 mod support;
 mod twins;
 mod values;

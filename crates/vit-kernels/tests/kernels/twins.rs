@@ -13,7 +13,7 @@ use crate::support::{distance, flat, tensor};
 type Operator<'a> = Box<dyn Fn(&[Tensor]) -> Result<Tensor> + 'a>;
 
 /// An operator on some inputs, fused and composite.
-struct Case<'a> {
+pub(crate) struct Case<'a> {
     name: String,
     inputs: Vec<Tensor>,
     /// How many of the inputs have gradients; constants follow.
@@ -23,7 +23,7 @@ struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
-    fn new(
+    pub(crate) fn new(
         name: String,
         inputs: &[Tensor],
         fused: impl Fn(&[Tensor]) -> Result<Tensor> + 'a,
@@ -67,7 +67,7 @@ impl<'a> Case<'a> {
 
     /// `tolerance` is relative to the largest value, or 1. Where the twin in f32 is worse (sums
     /// that cancel), twice its error is allowed.
-    fn check(&self, tolerance: f64) {
+    pub(crate) fn check(&self, tolerance: f64) {
         let all: Vec<usize> = (0..self.variables).collect();
         let (want, want_grads) = self.run(&self.twin, DType::F64, &all);
         let (twin, twin_grads) = self.run(&self.twin, DType::F32, &all);
