@@ -177,8 +177,8 @@ fn sheet(dataset: &dyn Dataset, batch: &Batch, pipeline: &Pipeline) -> Result<Im
     let samples = batch.indices.iter().zip(&batch.repeats).zip(batch.images.chunks_exact(size));
     for (at, ((&index, &repeat), values)) in samples.enumerate() {
         let (left, top) = (at % columns * CELL.0 + GAP, at / columns * CELL.1 + GAP);
-        let before = fit(dataset.get(index)?.image)?;
-        let after = fit(denormalised(values, batch.shape, pipeline)?)?;
+        let before = fit(&dataset.get(index)?.image)?;
+        let after = fit(&denormalised(values, batch.shape, pipeline)?)?;
         canvas.picture(left, top, &before);
         canvas.picture(left + SIDE + GAP, top, &after);
         let record = dataset.record(index)?;
@@ -230,7 +230,7 @@ fn denormalised(values: &[f32], shape: [usize; 4], pipeline: &Pipeline) -> Resul
 }
 
 /// RGB of 8 bits, the longer side as long as there is room.
-fn fit(image: Image) -> Result<Image> {
+fn fit(image: &Image) -> Result<Image> {
     let longest = image.width().max(image.height()).max(1);
     let scaled = |side: usize| (side * SIDE / longest).max(1);
     let size = ResizeSize::Exact { height: scaled(image.height()), width: scaled(image.width()) };
