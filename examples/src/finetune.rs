@@ -15,7 +15,7 @@ use vit_transforms::{
     Filter, HorizontalFlip, Normalize, Pipeline, RandomResizedCrop, RandomRotation, Step,
 };
 
-use crate::data::{colour, measure};
+use crate::data::{colour, measure, print_skipped};
 use crate::{Card, DataArgs, DeviceArgs, EncoderArgs, Kind, Progress, ScheduleArgs};
 
 /// Fine-tuning, of the whole model or of adapters.
@@ -294,6 +294,7 @@ pub fn finetune(args: &FinetuneArgs) -> Result<PathBuf> {
     let mut progress = Progress::new("fine-tune", args.schedule.epochs, train.batches_per_epoch());
     let summary = trainer.run(&train, Some(&validation), &mut progress)?;
     let seconds = progress.finish();
+    print_skipped(&train);
     let best = summary.best_model.with_context(|| {
         format!("'{}' was never defined on the validation part; see log.jsonl", args.select)
     })?;
