@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
 use vit_datasets::audit::{
     Attributes, Audit, AuditOptions, AuditReport, FileList, ListLabels, ListOptions, Severity,
 };
@@ -12,6 +11,7 @@ use vit_datasets::{Dataset, GroupRule, ImageFolder, ImageFolderOptions};
 use vit_models::write_atomic;
 
 use crate::DataArgs;
+use crate::progress::{count, counter};
 
 /// What to audit, and where the report goes.
 #[derive(Debug, Clone, Args)]
@@ -107,14 +107,8 @@ impl FailOn {
 /// When data or tables cannot be opened, or the report cannot be written.
 pub fn audit(args: &AuditArgs) -> Result<bool> {
     let audit = args.build()?;
-    let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template("pictures [{bar:30}] {pos}/{len} {eta}") {
-        bar.set_style(style.progress_chars("=> "));
-    }
-    let report = audit.run(&|done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-    })?;
+    let bar = counter("pictures");
+    let report = audit.run(&|done, total| count(&bar, done, total))?;
     bar.finish_and_clear();
     println!("{report}");
     if let Some(folder) = &args.out {

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use font8x8::UnicodeFonts;
-use vit_datasets::{
-    Batch, CacheOptions, Cached, Dataset, Loader, LoaderConfig, Sampler, Target, Task,
-};
+use vit_datasets::{Batch, Dataset, Loader, LoaderConfig, Sampler, Target, Task};
 use vit_models::write_atomic;
 use vit_random::Streams;
 use vit_transforms::{
@@ -47,12 +45,6 @@ pub struct ContactSheetArgs {
     /// Channels after the transforms, 1 or 3.
     #[arg(long, default_value_t = 3)]
     pub channels: usize,
-    /// Takes the pictures from this cache file, which is made if it is not there.
-    #[arg(long)]
-    pub cache: Option<PathBuf>,
-    /// Shorter side of the pictures in the cache.
-    #[arg(long, default_value_t = 256)]
-    pub cache_side: usize,
     /// Where the picture goes.
     #[arg(long, default_value = "batch.png")]
     pub out: PathBuf,
@@ -106,13 +98,7 @@ impl Draw {
 /// When the data cannot be read or the transforms do not fit them.
 pub fn contact_sheet(args: &ContactSheetArgs) -> Result<PathBuf> {
     let open = args.data.open()?;
-    let mut dataset = Arc::clone(open.part(args.split)?);
-    if let Some(path) = &args.cache {
-        let options = CacheOptions { short_side: Some(args.cache_side), ..CacheOptions::default() };
-        let cached = Cached::open(dataset, path, &options)?;
-        println!("cache of {} pictures, key {}", cached.cached(), cached.key());
-        dataset = Arc::new(cached);
-    }
+    let dataset = Arc::clone(open.part(args.split)?);
     let pipeline = args.transforms(dataset.as_ref())?;
     let config = LoaderConfig {
         batch_size: args.count.max(1),
@@ -177,8 +163,8 @@ fn sheet(dataset: &dyn Dataset, batch: &Batch, pipeline: &Pipeline) -> Result<Im
     let samples = batch.indices.iter().zip(&batch.repeats).zip(batch.images.chunks_exact(size));
     for (at, ((&index, &repeat), values)) in samples.enumerate() {
         let (left, top) = (at % columns * CELL.0 + GAP, at / columns * CELL.1 + GAP);
-        let before = fit(dataset.get(index)?.image)?;
-        let after = fit(denormalised(values, batch.shape, pipeline)?)?;
+        let before = fit(&dataset.get(index)?.image)?;
+        let after = fit(&denormalised(values, batch.shape, pipeline)?)?;
         canvas.picture(left, top, &before);
         canvas.picture(left + SIDE + GAP, top, &after);
         let record = dataset.record(index)?;
@@ -230,7 +216,7 @@ fn denormalised(values: &[f32], shape: [usize; 4], pipeline: &Pipeline) -> Resul
 }
 
 /// RGB of 8 bits, the longer side as long as there is room.
-fn fit(image: Image) -> Result<Image> {
+fn fit(image: &Image) -> Result<Image> {
     let longest = image.width().max(image.height()).max(1);
     let scaled = |side: usize| (side * SIDE / longest).max(1);
     let size = ResizeSize::Exact { height: scaled(image.height()), width: scaled(image.width()) };

@@ -6,13 +6,16 @@ use clap::Args;
 use serde_json::{Value, json};
 use vit_datasets::audit::AuditReport;
 use vit_datasets::{
-    CsvLabels, CsvOptions, CsvTable, Dataset, GroupRule, ImageFolder, ImageFolderOptions, InMemory,
-    Loader, LoaderConfig, MedMnist, Phantom, PhantomConfig, PhantomKind, Split, Subset, Task,
-    check_parts_disjoint, describe, split_by_group,
+    CacheOptions, Cached, CsvLabels, CsvOptions, CsvTable, Dataset, ErrorPolicy, GroupRule,
+    ImageFolder, ImageFolderOptions, InMemory, Loader, LoaderConfig, MedMnist, Phantom,
+    PhantomConfig, PhantomKind, Skipped, Split, Subset, Task, check_parts_disjoint, describe,
+    split_by_group,
 };
 use vit_transforms::{
     CenterCrop, Filter, Normalize, Pipeline, Pixels, Resize, ResizeSize, Step, ToGrey, ToRgb,
 };
+
+use crate::progress::{count, counter};
 
 /// Decoded pictures are kept in memory up to this many bytes.
 const CACHE_BYTES: usize = 1 << 30;
@@ -66,6 +69,16 @@ pub struct DataArgs {
     /// resumed only with the same one. A report that was edited is refused.
     #[arg(long)]
     pub audit_report: Option<PathBuf>,
+    /// File for the training pictures, shrunk once and for all. It is made anew when they change.
+    #[arg(long)]
+    pub cache: Option<PathBuf>,
+    /// Shorter side of the pictures in the cache.
+    #[arg(long, default_value_t = 256)]
+    pub cache_side: usize,
+    /// Training goes on without pictures that cannot be read, as long as there are no more than
+    /// this; they are listed at the end. Evaluation always stops at them.
+    #[arg(long)]
+    pub skip_unreadable: Option<usize>,
 }
 
 /// Which part of a data set.
@@ -109,7 +122,24 @@ impl DataArgs {
                 self.data
             ),
         };
-        Ok(open)
+        self.cached(open)
+    }
+
+    /// The parts, with the training pictures in the cache if there is to be one. Validation and
+    /// test keep theirs: shrinking twice is not what a model meets when it is used.
+    fn cached(&self, open: OpenData) -> Result<OpenData> {
+        let Some(path) = &self.cache else { return Ok(open) };
+        let options = CacheOptions {
+            short_side: Some(self.cache_side),
+            workers: self.num_workers,
+            ..CacheOptions::default()
+        };
+        let bar = counter("cache");
+        let note = |done, total| count(&bar, done, total);
+        let cached = Cached::open_with_progress(open.train, path, &options, &note)?;
+        bar.finish_and_clear();
+        println!("{}: {} pictures, key {}", path.display(), cached.cached(), cached.key());
+        Ok(OpenData { train: Arc::new(cached), ..open })
     }
 
     fn phantom(&self, kind: PhantomKind) -> Result<Arc<dyn Dataset>> {
@@ -212,6 +242,9 @@ impl DataArgs {
             "phantom_contrast": self.phantom_contrast,
             "input_size": self.input_size, "crop_pct": self.crop_pct, "split_seed": self.split_seed,
         });
+        if self.cache.is_some() {
+            settings["cache_side"] = self.cache_side.into();
+        }
         // `open` has told what is wrong with a report that cannot be read.
         if let Ok(Some(hash)) = self.audit_hash() {
             settings["audit"] = hash.into();
@@ -238,7 +271,11 @@ impl DataArgs {
             shuffle: seed.is_some(),
             drop_last: seed.is_some(),
         };
-        Ok(Loader::new(Arc::clone(dataset), Arc::new(pipeline), config)?)
+        let loader = Loader::new(Arc::clone(dataset), Arc::new(pipeline), config)?;
+        Ok(match (self.skip_unreadable, seed) {
+            (at_most @ Some(_), Some(_)) => loader.on_error(ErrorPolicy::Skip { at_most }),
+            _ => loader,
+        })
     }
 
     /// How evaluation prepares pictures.
@@ -254,6 +291,13 @@ impl DataArgs {
             Step::CenterCrop(CenterCrop { size: self.input_size }),
             Step::Normalize(Normalize { mean: mean.to_vec(), std: std.to_vec() }),
         ])
+    }
+}
+
+/// Prints the samples that training went on without.
+pub(crate) fn print_skipped(loader: &Loader) {
+    for Skipped { id, reason, times, .. } in loader.skipped() {
+        println!("left out {times} time(s): {id}: {reason}");
     }
 }
 
@@ -303,10 +347,11 @@ impl OpenData {
     }
 }
 
-/// Mean and standard deviation per channel over the first pictures of a part, at 0..1.
+/// Mean and standard deviation per channel over some pictures of a part, at 0..1. Pictures that
+/// cannot be read are left to the loader, which will come to them and say so.
 ///
 /// # Errors
-/// When a picture cannot be read.
+/// When no picture can be read.
 pub(crate) fn measure(dataset: &dyn Dataset, channels: usize) -> Result<(Vec<f32>, Vec<f32>)> {
     let to_colour = Pipeline::new(vec![colour(channels)]);
     let mut stream = vit_random::Streams::new(0).stream("measure", 0, 0);
@@ -315,7 +360,8 @@ pub(crate) fn measure(dataset: &dyn Dataset, channels: usize) -> Result<(Vec<f32
     // Evenly spread, so that a data set sorted by class is measured as a whole.
     let stride = dataset.len().div_ceil(MEASURED).max(1);
     for index in (0..dataset.len()).step_by(stride) {
-        let image = to_colour.apply(dataset.get(index)?.image, &mut stream)?.to_f32();
+        let Ok(sample) = dataset.get(index) else { continue };
+        let image = to_colour.apply(sample.image, &mut stream)?.to_f32();
         let Pixels::F32(values) = image.pixels() else { continue };
         for pixel in values.chunks_exact(channels) {
             for ((sum, squares), value) in sum.iter_mut().zip(&mut squares).zip(pixel) {
@@ -324,6 +370,9 @@ pub(crate) fn measure(dataset: &dyn Dataset, channels: usize) -> Result<(Vec<f32
             }
         }
         count += (values.len() / channels) as f64;
+    }
+    if count == 0. {
+        bail!("no picture to measure mean and standard deviation on can be read");
     }
     let mean: Vec<f64> = sum.iter().map(|sum| sum / count).collect();
     let std =

@@ -17,7 +17,7 @@ use vit_transforms::{
 
 use crate::calibrate::{CalibrateArgs, Method, Rule, calibrate};
 use crate::columns::{ColumnArgs, sample_columns};
-use crate::data::{Split3, colour, measure};
+use crate::data::{Split3, colour, measure, print_skipped};
 use crate::facts::split_hash;
 use crate::{Card, DataArgs, DeviceArgs, EncoderArgs, Kind, Progress, ScheduleArgs};
 
@@ -316,6 +316,7 @@ pub fn finetune(args: &FinetuneArgs) -> Result<PathBuf> {
     let mut progress = Progress::new("fine-tune", args.schedule.epochs, train.batches_per_epoch());
     let summary = trainer.run(&train, Some(&validation), &mut progress)?;
     let seconds = progress.finish();
+    print_skipped(&train);
     let best = summary.best_model.with_context(|| {
         format!("'{}' was never defined on the validation part; see log.jsonl", args.select)
     })?;

@@ -9,7 +9,7 @@ use vit_models::candle_core::DType;
 use vit_train::{AdamWConfig, Trainer, pretrain_groups};
 use vit_transforms::{Filter, HorizontalFlip, Normalize, Pipeline, RandomResizedCrop, Step};
 
-use crate::data::{colour, measure};
+use crate::data::{colour, measure, print_skipped};
 use crate::{Card, DataArgs, DeviceArgs, EncoderArgs, Kind, Progress, ScheduleArgs};
 
 /// Masked pre-training.
@@ -139,6 +139,7 @@ pub fn pretrain(args: &PretrainArgs) -> Result<PathBuf> {
     let mut progress = Progress::new("pre-train", args.schedule.epochs, train.batches_per_epoch());
     let summary = trainer.run(&train, validation.as_ref(), &mut progress)?;
     let seconds = progress.finish();
+    print_skipped(&train);
     let path = summary.last_model.unwrap_or_else(|| args.output_dir.clone());
     println!(
         "pre-training: {} updates, {} batches skipped, {seconds:.0} s -> {}",

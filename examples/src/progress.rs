@@ -4,6 +4,22 @@ use std::time::Instant;
 use indicatif::{ProgressBar, ProgressStyle};
 use vit_train::{AuditReport, EpochInfo, Observer, SkipInfo, StepInfo};
 
+/// A bar for work that is counted, as of pictures.
+pub(crate) fn counter(title: &str) -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{prefix:>12} [{bar:30}] {pos}/{len} {eta}") {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar.set_prefix(title.to_string());
+    bar
+}
+
+/// So much of the work is done.
+pub(crate) fn count(bar: &ProgressBar, done: usize, total: usize) {
+    bar.set_length(total as u64);
+    bar.set_position(done as u64);
+}
+
 /// A progress bar over a run, with a line per epoch.
 pub struct Progress {
     bar: ProgressBar,

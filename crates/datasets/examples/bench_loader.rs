@@ -6,8 +6,9 @@
 //! cargo run --release -p vit-datasets --example bench_loader -- --memory 100000 FOLDER
 //! ```
 //!
-//! The first form prints the median and the best of 15 rounds of 256 pictures each, for files and
-//! cache in turn and for 0 (in the calling thread), 1 and 2 workers. Compare 0 workers with
+//! The first form prints the median and the best of 15 rounds of 256 pictures each, and processor
+//! time per picture (Linux), for files and cache in turn and for 0 (in the calling thread), 1 and 2
+//! workers. Other programs on the machine change the rates, hardly the processor time. Compare 0 workers with
 //! `bench_torchvision.py` beside this file, run in turn with it, and 2 workers with 1. The second
 //! form takes so many pictures from the loader and prints the memory used along the way (Linux).
 #![allow(clippy::print_stdout)]
@@ -77,30 +78,33 @@ fn compare(folder: &Path, files: &Data, cached: &Data) -> Result<()> {
     let mut rows = Vec::new();
     for (name, data) in [("files", files), ("cache", cached)] {
         for workers in 0..=2 {
-            rows.push((name, workers, loader(data, workers, PICTURES)?, Vec::new()));
+            rows.push((name, workers, loader(data, workers, PICTURES)?, Vec::new(), 0.0));
         }
     }
     // All in every round, so that what else the machine does falls on all of them.
     for round in 0..=ROUNDS {
-        for (_, _, loader, rates) in &mut rows {
-            let start = Instant::now();
+        for (_, _, loader, rates, seconds) in &mut rows {
+            let (start, before) = (Instant::now(), processor_seconds()?);
             for batch in loader.epoch(round as u64, 0) {
                 std::hint::black_box(batch?.images.first());
             }
             // The first round fills buffers and the system's file cache.
             if round > 0 {
                 rates.push(PICTURES as f64 / start.elapsed().as_secs_f64());
+                *seconds += processor_seconds()? - before;
             }
         }
     }
-    println!("| {} | workers | median images/s | best |\n|---|---|---|---|", folder.display());
-    for (name, workers, _, rates) in &mut rows {
+    let name = folder.display();
+    println!("| {name} | workers | median images/s | best | processor ms |\n|---|---|---|---|---|");
+    for (name, workers, _, rates, seconds) in &mut rows {
         rates.sort_by(f64::total_cmp);
         let (median, best) = (rates.get(ROUNDS / 2), rates.last());
         println!(
-            "| {name} | {workers} | {:.0} | {:.0} |",
+            "| {name} | {workers} | {:.0} | {:.0} | {:.3} |",
             median.copied().unwrap_or_default(),
-            best.copied().unwrap_or_default()
+            best.copied().unwrap_or_default(),
+            *seconds * 1e3 / (ROUNDS * PICTURES) as f64
         );
     }
     Ok(())
@@ -121,6 +125,15 @@ fn watch_memory(data: &Data, pictures: usize) -> Result<()> {
     }
     println!("{:.0} images/s", pictures as f64 / start.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// Time that all threads have run, in steps of a hundredth: user and system time are the 14th and
+/// 15th field, the second of which is in brackets.
+fn processor_seconds() -> Result<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks = fields.skip(11).take(2).map(str::parse::<f64>).sum::<std::result::Result<f64, _>>();
+    Ok(ticks? / 100.0)
 }
 
 /// A line of the process's status, in MB.

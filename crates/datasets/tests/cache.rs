@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use common::{Act, Toy};
 use vit_datasets::{
-    CacheOptions, Cached, Dataset, Error, ImageFolder, ImageFolderOptions, Phantom, PhantomConfig,
-    PhantomKind, Record, Result, Sample, Task,
+    CacheOptions, Cached, CsvOptions, CsvTable, Dataset, Error, ImageFolder, ImageFolderOptions,
+    InMemory, Phantom, PhantomConfig, PhantomKind, Record, Result, Sample, Subset, Task,
 };
 use vit_random::Streams;
 use vit_transforms::{Filter, Image, Pixels, Resize, ResizeSize, Transform, encode_png};
@@ -167,6 +167,25 @@ fn a_change_that_keeps_size_and_time_is_found_by_looking_at_everything() {
     assert!(!open(&data, &path, &options()).1);
     assert!(open(&data, &path, &CacheOptions { verify_all: true, ..options() }).1);
     assert!(!open(&data, &path, &CacheOptions { verify_all: true, ..options() }).1);
+}
+
+#[test]
+fn data_sets_pass_on_which_file_a_picture_is_in() {
+    let pictures = tempfile::tempdir().unwrap();
+    let data = folder(pictures.path());
+    let table = pictures.path().join("table.csv");
+    std::fs::write(&table, "file\nc.png\na.png\n").unwrap();
+    let options = CsvOptions::new(pictures.path(), "file");
+    let csv = Arc::new(CsvTable::open(&table, &options).unwrap());
+    let subset = Subset::new(Arc::clone(&data), vec![2, 0]).unwrap();
+    let parts: [Arc<dyn Dataset>; 3] =
+        [csv, Arc::new(subset), Arc::new(InMemory::new(Arc::clone(&data), 9))];
+    for (part, files) in parts.iter().zip([&["c.png", "a.png"][..], &["c.png"], &["a.png"]]) {
+        for (index, file) in files.iter().enumerate() {
+            assert_eq!(part.file(index), Some(pictures.path().join(file)));
+        }
+        assert_eq!(part.file(9), None);
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
@@ -102,6 +103,8 @@ pub(super) struct CacheFile {
     path: PathBuf,
     map: Mmap,
     pub(super) index: Index,
+    /// Pictures whose checksum was found right: once is enough.
+    checked: Vec<AtomicBool>,
 }
 
 impl CacheFile {
@@ -112,7 +115,8 @@ impl CacheFile {
         let file = File::open(path).map_err(io)?;
         let map = map(&file).map_err(io)?;
         let index = read_index(&map).map_err(fail)?;
-        Ok(Self { path: path.into(), map, index })
+        let checked = index.entries.iter().map(|_| AtomicBool::new(false)).collect();
+        Ok(Self { path: path.into(), map, index, checked })
     }
 
     /// The picture of a sample, or `None` where it could not be read when the cache was made.
@@ -121,8 +125,15 @@ impl CacheFile {
         let entry = self.index.entries.get(index);
         let Some(picture) = entry.and_then(|entry| entry.picture.as_ref()) else { return Ok(None) };
         let bytes = picture.range().and_then(|range| self.map.get(range)).unwrap_or_default();
-        if crc32fast::hash(bytes) != picture.checksum {
-            return Err(fail(format!("the values of sample {index} are damaged; delete the file")));
+        let checked = self.checked.get(index);
+        if !checked.is_some_and(|checked| checked.load(Ordering::Relaxed)) {
+            if crc32fast::hash(bytes) != picture.checksum {
+                let reason = format!("the values of sample {index} are damaged; delete the file");
+                return Err(fail(reason));
+            }
+            if let Some(checked) = checked {
+                checked.store(true, Ordering::Relaxed);
+            }
         }
         let (width, height) = (picture.width as usize, picture.height as usize);
         Image::new(width, height, picture.channels.into(), pixels(picture.kind, bytes))
