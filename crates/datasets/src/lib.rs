@@ -131,3 +131,8 @@ pub trait Dataset: Send + Sync {
         ""
     }
 }
+
+/// The examples of `docs/datasets.md` compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/datasets.md")]
+struct DocsOfDatasets;

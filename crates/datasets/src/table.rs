@@ -268,6 +268,6 @@ fn finding(line: Line<'_>, column: usize) -> Result<Option<f32>> {
     }
     match line.cell(column).parse::<f32>() {
         Ok(value) if (0.0..=1.0).contains(&value) => Ok(Some(value)),
-        _ => Err(line.label_error(column, "a number from 0 to 1, or nothing")),
+        _ => Err(line.label_error(column, "the numbers from 0 to 1, or nothing")),
     }
 }
