@@ -48,8 +48,10 @@ pub struct CsvFilter {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CsvOptions {
     /// Folder that the file names are relative to. No row can name a file outside it.
+    #[serde(default)]
     pub root: PathBuf,
     /// Column with the file names.
+    #[serde(default)]
     pub file_column: String,
     /// What to append to each file name, such as `.png`.
     #[serde(default)]
