@@ -148,3 +148,8 @@ pub trait Dataset: Send + Sync {
         None
     }
 }
+
+/// The examples of `docs/datasets.md` compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/datasets.md")]
+struct DocsOfDatasets;

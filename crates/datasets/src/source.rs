@@ -51,6 +51,17 @@ pub enum DataSource {
         #[serde(flatten)]
         options: TarOptions,
     },
+    /// Pictures inside of a Parquet file.
+    #[cfg(feature = "parquet")]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// The column with the pictures.
+        column: String,
+        /// Labels, groups, filter and attributes.
+        #[serde(flatten)]
+        options: CsvOptions,
+    },
     /// One split of a `MedMNIST` file.
     MedMnist {
         /// The npz file.
@@ -104,6 +115,10 @@ impl DataSource {
             Self::Folder { root, options } => Arc::new(ImageFolder::open(root, options)?),
             Self::Table { table, options } => Arc::new(CsvTable::open(table, options)?),
             Self::Tar { shards, options } => Arc::new(TarShards::open(shards, options)?),
+            #[cfg(feature = "parquet")]
+            Self::Parquet { path, column, options } => {
+                Arc::new(crate::ParquetImages::open(path, column, options)?)
+            }
             Self::MedMnist { path, split } => Arc::new(MedMnist::open(path, *split)?),
             Self::GastroVision(reader) => Arc::new(reader.open()?),
             Self::HyperKvasir(reader) => Arc::new(reader.open()?),

@@ -48,8 +48,10 @@ pub struct CsvFilter {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CsvOptions {
     /// Folder that the file names are relative to. No row can name a file outside it.
+    #[serde(default)]
     pub root: PathBuf,
     /// Column with the file names.
+    #[serde(default)]
     pub file_column: String,
     /// What to append to each file name, such as `.png`.
     #[serde(default)]
@@ -268,6 +270,6 @@ fn finding(line: Line<'_>, column: usize) -> Result<Option<f32>> {
     }
     match line.cell(column).parse::<f32>() {
         Ok(value) if (0.0..=1.0).contains(&value) => Ok(Some(value)),
-        _ => Err(line.label_error(column, "a number from 0 to 1, or nothing")),
+        _ => Err(line.label_error(column, "the numbers from 0 to 1, or nothing")),
     }
 }

@@ -153,7 +153,7 @@ impl TarShards {
             }
             let Some((key, extension)) = split_key(&name) else { continue };
             if key != parts.key {
-                self.take(std::mem::take(&mut parts), path, options)?;
+                self.take(&std::mem::take(&mut parts), path, options)?;
                 if !seen.insert(key.to_owned()) {
                     return Err(fail(format!("sample '{key}' is in two places")));
                 }
@@ -171,11 +171,11 @@ impl TarShards {
                 parts.picture = Some((place, name));
             }
         }
-        self.take(parts, path, options)
+        self.take(&parts, path, options)
     }
 
     /// A sample without a picture is left out.
-    fn take(&mut self, parts: Parts, shard: &Path, options: &TarOptions) -> Result<()> {
+    fn take(&mut self, parts: &Parts, shard: &Path, options: &TarOptions) -> Result<()> {
         let Some((place, name)) = &parts.picture else { return Ok(()) };
         let stem = shard.file_stem().unwrap_or_default().to_string_lossy();
         let id = format!("{stem}/{name}");
@@ -188,7 +188,7 @@ impl TarShards {
             })?,
             _ => serde_json::Value::Null,
         };
-        let target = target(&parts, &json, &options.labels, shard)?;
+        let target = target(parts, &json, &options.labels, shard)?;
         let group = match &options.group_field {
             None => id.clone(),
             Some(field) => scalar(&json, field).ok_or_else(|| Error::Json {

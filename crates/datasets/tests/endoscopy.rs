@@ -278,7 +278,7 @@ fn tables_of_ssl_endoscopy_mae() {
     let cases = HashMap::from([
         ("2,2,d,l,f,labeled,ulcer,Train,0", "class 0 is 'ulcer' and also 'cecum'"),
         ("2,2,d,l,f,labeled,ulcer,Train,3", "no row has class 2"),
-        ("2,2,d,l,f,labeled,ulcer,Train,-1", "a whole number"),
+        ("2,2,d,l,f,labeled,ulcer,Train,-1", "the whole numbers"),
         ("2,2,d,..\\..\\l,f,labeled,ulcer,Train,2", "not a path below the root"),
     ]);
     for (row, words) in cases {

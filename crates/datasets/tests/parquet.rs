@@ -56,6 +56,14 @@ fn pictures_in_groups_and_plain_columns() {
 }
 
 #[test]
+fn a_source_in_json() {
+    let text = serde_json::json!({"reader": "parquet", "path": fixture(), "column": "image",
+        "labels": {"single": {"column": "label"}}, "group_column": "patient"});
+    let source: vit_datasets::DataSource = serde_json::from_value(text).unwrap();
+    assert_eq!(source.open().unwrap().record(2).unwrap().group, "p2");
+}
+
+#[test]
 fn a_table_of_files() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["a.png", "sub/c.png", "a2.png"] {

@@ -108,5 +108,5 @@ fn class_number(line: Line<'_>, column: usize) -> Result<usize> {
     let number = line.required(column)?.parse().ok();
     number
         .filter(|&number| number < MAX_CLASSES)
-        .ok_or_else(|| line.label_error(column, &format!("a whole number below {MAX_CLASSES}")))
+        .ok_or_else(|| line.label_error(column, &format!("the whole numbers below {MAX_CLASSES}")))
 }

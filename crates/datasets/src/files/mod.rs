@@ -75,8 +75,8 @@ pub enum OnMissing {
     Refuse,
     /// Leaves the rows out and counts them ([`FileDataset::skipped`]): for a part of a download.
     Skip,
-    /// Does not look. A file that is not there, or a link that leads out of the root, is then an
-    /// error when the sample is read.
+    /// Does not look: the most likely place is taken (`ChestX-ray14`: the root itself). A file that
+    /// is not there, or a link that leads out of the root, is an error when the sample is read.
     Unchecked,
 }
 

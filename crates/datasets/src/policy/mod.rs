@@ -227,19 +227,23 @@ impl LabelPolicy {
     }
 
     fn value(&self, rule: &FindingRule, annotation: Annotation, key: &str) -> Option<f32> {
-        match (annotation, rule.blank, rule.uncertain) {
-            (Annotation::Positive, ..) => Some(1.0),
-            (Annotation::Negative, ..) => Some(0.0),
-            (Annotation::Blank, BlankRule::Zero, _) => Some(0.0),
-            (Annotation::Blank, BlankRule::Missing, _) => None,
-            (Annotation::Uncertain, _, UncertainRule::Ones) => Some(1.0),
-            (Annotation::Uncertain, _, UncertainRule::Zeros | UncertainRule::OwnClass) => Some(0.0),
-            (Annotation::Uncertain, _, UncertainRule::Ignore) => None,
-            (Annotation::Uncertain, _, UncertainRule::Soft { low, high }) => {
-                let purpose = format!("soft label/{}/{key}", rule.finding);
-                let share: f32 = Streams::new(self.seed).stream(&purpose, 0, 0).random();
-                Some(low + (high - low) * share)
-            }
+        match annotation {
+            Annotation::Positive => Some(1.0),
+            Annotation::Negative => Some(0.0),
+            Annotation::Blank => match rule.blank {
+                BlankRule::Zero => Some(0.0),
+                BlankRule::Missing => None,
+            },
+            Annotation::Uncertain => match rule.uncertain {
+                UncertainRule::Ones => Some(1.0),
+                UncertainRule::Zeros | UncertainRule::OwnClass => Some(0.0),
+                UncertainRule::Ignore => None,
+                UncertainRule::Soft { low, high } => {
+                    let purpose = format!("soft label/{}/{key}", rule.finding);
+                    let share: f32 = Streams::new(self.seed).stream(&purpose, 0, 0).random();
+                    Some(low + (high - low) * share)
+                }
+            },
         }
     }
 }

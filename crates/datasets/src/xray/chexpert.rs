@@ -56,19 +56,23 @@ impl CheXpert {
         let sheet = Sheet::read(&table, b',')?;
         let file = sheet.column("Path")?;
         let findings = Findings::find(&sheet, &self.policy)?;
-        let [gender, age, projection] = ["Sex", "Age", "AP/PA"].map(|name| sheet.find(name));
+        let [gender, age, projection, side] =
+            ["Sex", "Age", "AP/PA", "Frontal/Lateral"].map(|name| sheet.find(name));
         let attributes = [attribute::AGE, attribute::SEX, attribute::VIEW, attribute::STUDY];
         let mut builder = Builder::new(&table, &self.root, self.files, &attributes)?;
         for line in sheet.lines() {
             let path = without_edition(line.required(file)?);
-            let lateral = is_lateral(path);
+            let cell = |column: Option<usize>| column.map_or("", |column| line.cell(column));
+            let lateral = match cell(side) {
+                "" => is_lateral(path),
+                side => side == "Lateral",
+            };
             if self.frontal_only && lateral {
                 continue;
             }
             let Some((patient, study)) = patient_and_study(path) else {
                 return Err(line.error(format!("'{path}' has no folder 'patient…'")));
             };
-            let cell = |column: Option<usize>| column.map_or("", |column| line.cell(column));
             let view = match cell(projection) {
                 "" if lateral => "LATERAL",
                 other => other,

@@ -154,7 +154,7 @@ fn patients(sheet: &Sheet) -> Result<Vec<Patient>> {
                 patients.push(Patient { line: line.number, id: name.to_owned(), boxes });
             }
             (Some(patient), Some(bounds)) if !patient.boxes.is_empty() => {
-                patient.boxes.push(bounds)
+                patient.boxes.push(bounds);
             }
             (Some(patient), _) => {
                 let first = patient.line;
@@ -170,7 +170,7 @@ pub(super) fn rectangle(line: Line<'_>, columns: [usize; 4], finding: &str) -> R
     let mut numbers = [0f32; 4];
     for (number, column) in numbers.iter_mut().zip(columns) {
         let parsed = line.cell(column).parse().ok().filter(|value: &f32| value.is_finite());
-        *number = parsed.ok_or_else(|| line.label_error(column, "numbers"))?;
+        *number = parsed.ok_or_else(|| line.label_error(column, "the finite numbers"))?;
     }
     let [x, y, width, height] = numbers;
     if width <= 0.0 || height <= 0.0 {
