@@ -124,9 +124,9 @@ fn print(diagnosis: &Diagnosis, args: &DoctorArgs) {
     row("numbers", types.join(", "));
     println!();
     if args.all {
-        rows(&diagnosis.rows)
+        rows(&diagnosis.rows);
     } else {
-        summary(&diagnosis.rows)
+        summary(&diagnosis.rows);
     }
     println!();
     let coverage = diagnosis.coverage;

@@ -87,7 +87,13 @@ pub(super) fn channels_last(
         [_, channels, ..] if *channels == in_chans && images.rank() == 4 => {
             Ok(images.permute((0, 2, 3, 1))?.contiguous()?)
         }
-        got => Err(Error::Input { channels: in_chans, height, width, got: got.to_vec() }),
+        got => Err(Error::Input {
+            channels: in_chans,
+            height,
+            width,
+            multiples_of: None,
+            got: got.to_vec(),
+        }),
     }
 }
 
