@@ -14,7 +14,7 @@ use support::{model_file, picture, png};
 use vit_datasets::Target;
 use vit_models::candle_core::{Device, Tensor};
 use vitalight_examples::{
-    EmbedArgs, Embedder, FeatureTable, Features, HubArgs, KnnArgs, embed, knn,
+    EmbedArgs, Embedder, FeatureTable, Features, KnnArgs, ModelArgs, embed, knn,
 };
 
 /// Flags as one would type them.
@@ -66,7 +66,7 @@ fn rows_are_the_librarys_in_the_order_of_the_table() {
     let table = FeatureTable::open(&place.path("x.safetensors")).unwrap();
     assert_eq!((done.rows, done.dim), (20, 384));
     let embedder =
-        Embedder::open(place.model.to_str().unwrap(), &HubArgs::default(), &Device::Cpu).unwrap();
+        Embedder::open(&ModelArgs::new(place.model.to_str().unwrap()), &Device::Cpu).unwrap();
     for (record, row) in table.records.iter().zip(table.values.chunks(384)) {
         let number: u64 = record.id[2..4].parse().unwrap();
         assert_eq!(record.target, Target::Class((number % 2) as usize));

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use vit_models::candle_core::{Device, Tensor};
 use vit_transforms::{Image, Pixels, encode_png};
-use vitalight_examples::{Client, Embedder, Features, HubArgs, ServeLimits, serve_on};
+use vitalight_examples::{Client, Embedder, Features, ModelArgs, ServeLimits, serve_on};
 
 const CLASSES: [&str; 3] = ["normal", "polyp", "ulcer"];
 
@@ -74,7 +74,7 @@ impl Service {
 }
 
 fn open(model: &Path) -> Embedder {
-    Embedder::open(model.to_str().unwrap(), &HubArgs::default(), &Device::Cpu).unwrap()
+    Embedder::open(&ModelArgs::new(model.to_str().unwrap()), &Device::Cpu).unwrap()
 }
 
 /// A test with a model in a folder of its own.

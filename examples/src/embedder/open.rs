@@ -38,6 +38,14 @@ pub struct ModelArgs {
     pub normalise: Option<Normalise>,
 }
 
+impl ModelArgs {
+    /// A model whose file says everything.
+    #[must_use]
+    pub fn new(model: impl Into<String>) -> Self {
+        Self { model: model.into(), hub: HubArgs::default(), input_size: None, normalise: None }
+    }
+}
+
 /// Usual normalisations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Normalise {

@@ -35,7 +35,7 @@ pub(crate) fn model_file(folder: &Path, classes: &[&str]) -> PathBuf {
         names => Task::SingleLabel { classes: names.iter().map(ToString::to_string).collect() },
     };
     let model = Kind::Classifier { config, labels, lora: None };
-    let card = Card { model, pipeline, mean: vec![0.4], std: vec![0.2] };
+    let card = Card::new(model, pipeline, vec![0.4], vec![0.2]);
     let path = folder.join("model.safetensors");
     save_weights(&path, &store.tensors(), &card.metadata().unwrap()).unwrap();
     path
