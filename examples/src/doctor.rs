@@ -99,9 +99,9 @@ fn print(diagnosis: &Diagnosis, args: &DoctorArgs) {
     if !diagnosis.prefix.is_empty() {
         row("prefix", diagnosis.prefix.clone());
     }
-    let name = diagnosis.guess.as_ref().map_or("none", |guess| guess.name());
+    let name = diagnosis.guess.as_ref().map_or("none", |guess| guess.name.as_str());
     row("guess", name.to_string());
-    if let Some(vit_models::Architecture::Vit { config, .. }) = &diagnosis.guess {
+    if let Some(config) = diagnosis.guess.as_ref().and_then(|guess| guess.vit()) {
         row(
             "",
             format!(

@@ -7,10 +7,12 @@ use vit_datasets::{Dataset, Target, Task};
 use vit_lora::{LoraConfig, attach, mark_only_lora_trainable, save_adapter};
 use vit_models::candle_core::{DType, Device};
 use vit_models::{
-    InitScheme, LoadOptions, ParamStore, Pooling, PositionTable, Vit, VitConfig, WeightFile,
-    save_weights,
+    Architecture, DenseNetConfig, InitScheme, LoadOptions, Model, ModelConfig, ParamStore, Pooling,
+    PositionTable, ResNetConfig, WeightFile, save_weights,
 };
-use vit_train::{AdamWConfig, Labels, Supervised, Trainer, WorstGroup, layer_decay_groups};
+use vit_train::{
+    AdamWConfig, Labels, Supervised, Trainer, WorstGroup, layer_decay_groups, pretrain_groups,
+};
 use vit_transforms::{
     Filter, HorizontalFlip, Normalize, Pipeline, RandomResizedCrop, RandomRotation, Step,
 };
@@ -93,42 +95,67 @@ pub struct FinetuneArgs {
 
 /// An encoder's configuration and where its pictures' normalisation comes from.
 struct Base {
-    config: VitConfig,
+    config: ModelConfig,
     file: Option<WeightFile>,
     normalisation: Option<(Vec<f32>, Vec<f32>)>,
 }
 
 impl FinetuneArgs {
-    /// The encoder: as its file says, else as the flags say.
+    /// The network: as its file says, else as the flags say.
     fn base(&self) -> Result<Base> {
-        let mut config = self.encoder.config(self.data.input_size)?;
         let Some(path) = &self.finetune else {
+            let config = self.encoder.config(self.data.input_size)?;
             return Ok(Base { config, file: None, normalisation: None });
         };
         let file = WeightFile::open(path)?;
         let mut normalisation = None;
-        if let Ok(card) = Card::of(&file) {
-            config = match card.model {
-                Kind::Mae { config } => config.encoder,
-                Kind::Classifier { config, lora: None, .. } => config,
-                Kind::Classifier { .. } => {
-                    bail!("{} has adapters; start from its merged file", path.display())
+        let config = match Card::of(&file) {
+            Ok(card) => {
+                normalisation = Some((card.mean, card.std));
+                match card.model {
+                    Kind::Mae { config } => ModelConfig::Vit(config.encoder),
+                    Kind::Classifier { config, lora: None, .. } => config,
+                    Kind::Classifier { .. } => {
+                        bail!("{} has adapters; start from its merged file", path.display())
+                    }
                 }
-            };
-            config.img_size = self.data.input_size.into();
-            normalisation = Some((card.mean, card.std));
-        }
+            }
+            Err(_) if self.encoder.model.is_none() => {
+                let guess = file.guess()?;
+                guess.notes.iter().for_each(|note| println!("{}: {note}", path.display()));
+                let Architecture { name, config } = guess.architecture;
+                println!("{} is of {name}", path.display());
+                config.with_context(|| format!("{name}: say which with --model"))?
+            }
+            Err(_) => self.encoder.config(self.data.input_size)?,
+        };
+        let channels = self.encoder.in_chans.unwrap_or(config.in_chans());
+        let config = config.for_pictures(self.data.input_size.into(), channels);
         Ok(Base { config, file: Some(file), normalisation })
     }
 
-    fn classifier(&self, mut config: VitConfig, outputs: usize) -> Result<VitConfig> {
+    fn classifier(&self, config: ModelConfig, outputs: usize) -> Result<ModelConfig> {
+        let mut config = match config {
+            ModelConfig::Vit(config) => config,
+            ModelConfig::DenseNet(config) => {
+                return Ok(ModelConfig::DenseNet(DenseNetConfig {
+                    num_classes: outputs,
+                    ..config
+                }));
+            }
+            ModelConfig::ResNet(config) => {
+                return Ok(ModelConfig::ResNet(ResNetConfig { num_classes: outputs, ..config }));
+            }
+            _ => bail!("no classifier is made of this network here"),
+        };
         config.drop_path = self.drop_path;
         config.position_table = PositionTable::Learned;
         config.init = InitScheme::Timm;
+        config.fc_norm = None;
         let pooling = if self.cls_token { Pooling::ClassToken } else { Pooling::GlobalPool };
         let config = config.classifier(outputs, pooling);
         config.check()?;
-        Ok(config)
+        Ok(ModelConfig::Vit(config))
     }
 
     fn lora(&self) -> Option<LoraConfig> {
@@ -170,7 +197,7 @@ impl FinetuneArgs {
         }
     }
 
-    fn settings(&self, config: &VitConfig) -> Result<Map<String, serde_json::Value>> {
+    fn settings(&self, config: &ModelConfig) -> Result<Map<String, serde_json::Value>> {
         Ok(Map::from_iter([
             ("model".to_string(), serde_json::to_value(config)?),
             ("data".to_string(), self.data.settings()),
@@ -207,25 +234,43 @@ fn balanced_weights(data: &dyn Dataset, classes: &[String]) -> Result<Vec<f32>> 
 /// are even.
 const HEAD_STD: f64 = 2e-5;
 
+/// Heads of the networks, which labels of one's own make new.
+const HEADS: [&str; 4] = ["head", "head_dist", "classifier", "fc"];
+
+/// What a file of a pre-trained network need not hold, or may hold for other labels.
+fn new_head(config: &ModelConfig) -> LoadOptions {
+    let heads = HEADS.map(|head| format!("{head}."));
+    let mut options = LoadOptions::new_head();
+    options.allow_missing.extend(heads);
+    match config {
+        ModelConfig::Vit(config) => options.for_model(config),
+        _ => options,
+    }
+}
+
 /// The parameters of the classifier, from the pre-trained file where there is one.
 fn parameters(
-    config: &VitConfig,
+    config: &ModelConfig,
     base: &Base,
     lora: Option<&LoraConfig>,
     seed: u64,
     device: &Device,
 ) -> Result<ParamStore> {
-    let mut specs = Vit::specs(config)?;
+    let mut specs = config.specs()?;
     if base.file.is_some() {
-        for spec in specs.iter_mut().filter(|spec| spec.name == "head.weight") {
+        let is_head = |name: &str| HEADS.iter().any(|head| name == format!("{head}.weight"));
+        for spec in specs.iter_mut().filter(|spec| is_head(&spec.name)) {
             spec.init = vit_models::ParamInit::Normal(HEAD_STD);
         }
     }
     let mut store = ParamStore::init(&specs, seed, DType::F32, device)?;
     if let Some(file) = &base.file {
-        print!("{}", file.load_into(&store, &LoadOptions::new_head())?);
+        print!("{}", file.load_into(&store, &new_head(config))?);
     }
     if let Some(lora) = lora {
+        let ModelConfig::Vit(config) = config else {
+            bail!("--lora-rank is for vision transformers");
+        };
         store.add(&vit_lora::specs(&specs, lora)?, seed)?;
         let extra: &[&str] = if config.pooling == Pooling::ClassToken { &["norm."] } else { &[] };
         mark_only_lora_trainable(&mut store, extra)?;
@@ -235,11 +280,11 @@ fn parameters(
 
 /// A model over the store's parameters, with adapters if there are any.
 pub(crate) fn build(
-    config: &VitConfig,
+    config: &ModelConfig,
     lora: Option<&LoraConfig>,
     vb: &vit_models::candle_nn::VarBuilder,
-) -> Result<Vit> {
-    let mut model = Vit::new(config, vb)?;
+) -> Result<Model> {
+    let mut model = config.build(vb)?;
     if let Some(lora) = lora {
         attach(model.linears_mut(), lora, vb)?;
     }
@@ -260,7 +305,7 @@ pub fn finetune(args: &FinetuneArgs) -> Result<PathBuf> {
     let seed = args.schedule.seed;
     let (mean, std) = match base.normalisation.clone() {
         Some(normalisation) => normalisation,
-        None => measure(data.train.as_ref(), config.in_chans)?,
+        None => measure(data.train.as_ref(), config.in_chans())?,
     };
     let store = parameters(&config, &base, lora.as_ref(), seed, &args.device.open()?)?;
     let (all, trainable) = store.elements();
@@ -269,10 +314,10 @@ pub fn finetune(args: &FinetuneArgs) -> Result<PathBuf> {
         100. * trainable as f64 / all as f64,
         args.schedule.learning_rate()
     );
-    let augmentation = args.augmentation(config.in_chans, &mean, &std);
+    let augmentation = args.augmentation(config.in_chans(), &mean, &std);
     let train =
         args.data.loader(&data.train, augmentation, args.schedule.batch_size, Some(seed))?;
-    let pipeline = args.data.evaluation(config.in_chans, &mean, &std);
+    let pipeline = args.data.evaluation(config.in_chans(), &mean, &std);
     let val = data
         .val
         .as_ref()
@@ -293,8 +338,14 @@ pub fn finetune(args: &FinetuneArgs) -> Result<PathBuf> {
     };
     // While B is zero no gradient can reach A.
     let task = if lora.is_some() { task.with_zero_gradients(&["lora_A"]) } else { task };
-    let groups =
-        layer_decay_groups(&store, config.depth, args.layer_decay, args.schedule.weight_decay);
+    let decay = args.schedule.weight_decay;
+    let groups = match &config {
+        ModelConfig::Vit(config) => {
+            layer_decay_groups(&store, config.depth, args.layer_decay, decay)
+        }
+        // Convolutional networks have no such layers: one rate for all.
+        _ => pretrain_groups(&store, decay),
+    };
     let mut optimizer = args.schedule.optimizer(groups, AdamWConfig::finetune())?;
     let settings = args.settings(&config)?;
     let model = Kind::Classifier {

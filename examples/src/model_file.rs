@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use vit_datasets::Task;
 use vit_lora::LoraConfig;
 use vit_metrics::{Calibration, OperatingPoint, ThresholdRule};
-use vit_models::{VitConfig, WeightFile};
+use vit_models::{ModelConfig, WeightFile};
 use vit_transforms::Pipeline;
 
 /// What a model file says of itself, beside its weights: how it was built, how pictures must be
@@ -58,7 +58,7 @@ pub enum Kind {
     /// A classifier.
     Classifier {
         /// Its configuration.
-        config: VitConfig,
+        config: ModelConfig,
         /// Its outputs.
         labels: Task,
         /// Its adapters, if they are not merged.

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use vit_datasets::{Dataset, Target, Task};
 use vit_metrics::{Part, Predictions, RowTarget, Task as Labelling};
 use vit_models::candle_core::DType;
-use vit_models::{LoadOptions, ParamStore, Vit, save_weights};
+use vit_models::{LoadOptions, Model, ParamStore, save_weights};
 use vit_train::{Evaluation, Labels, Supervised, TensorBatch};
 
 use crate::data::{OpenData, Split3};
@@ -17,7 +17,7 @@ pub(crate) struct Judge {
     metadata: serde_json::Map<String, serde_json::Value>,
     card: Card,
     store: ParamStore,
-    task: Supervised<Vit>,
+    task: Supervised<Model>,
     labels: Task,
 }
 
@@ -28,7 +28,7 @@ impl Judge {
         let Kind::Classifier { config, labels, lora } = card.model.clone() else {
             bail!("{} is a masked auto-encoder: it has no labels to evaluate", path.display());
         };
-        let mut specs = Vit::specs(&config)?;
+        let mut specs = config.specs()?;
         if let Some(lora) = &lora {
             let adapters = vit_lora::specs(&specs, lora)?;
             specs.extend(adapters);

@@ -52,7 +52,7 @@ pub struct PretrainArgs {
 
 impl PretrainArgs {
     fn config(&self) -> Result<MaeConfig> {
-        let encoder = self.encoder.config(self.data.input_size)?;
+        let encoder = self.encoder.vit(self.data.input_size)?;
         let config = MaeConfig {
             decoder_embed_dim: self.decoder_embed_dim,
             decoder_depth: self.decoder_depth,
@@ -66,9 +66,9 @@ impl PretrainArgs {
     }
 
     /// How training prepares pictures: random crop and flip, as MAE.
-    fn augmentation(&self, mean: &[f32], std: &[f32]) -> Pipeline {
+    fn augmentation(&self, channels: usize, mean: &[f32], std: &[f32]) -> Pipeline {
         Pipeline::new(vec![
-            colour(self.encoder.in_chans),
+            colour(channels),
             Step::RandomResizedCrop(RandomResizedCrop {
                 size: self.data.input_size,
                 scale: (self.crop_min, 1.),
@@ -87,18 +87,19 @@ impl PretrainArgs {
 /// When data, settings or files are wrong, or training fails.
 pub fn pretrain(args: &PretrainArgs) -> Result<PathBuf> {
     let config = args.config()?;
+    let channels = config.encoder.in_chans;
     let data = args.data.open()?;
     data.print()?;
-    let (mean, std) = measure(data.train.as_ref(), args.encoder.in_chans)?;
+    let (mean, std) = measure(data.train.as_ref(), channels)?;
     println!("normalisation: mean {mean:.4?} std {std:.4?}");
     let seed = args.schedule.seed;
     let train = args.data.loader(
         &data.train,
-        args.augmentation(&mean, &std),
+        args.augmentation(channels, &mean, &std),
         args.schedule.batch_size,
         Some(seed),
     )?;
-    let pipeline = args.data.evaluation(args.encoder.in_chans, &mean, &std);
+    let pipeline = args.data.evaluation(channels, &mean, &std);
     let validation = data
         .val
         .as_ref()
@@ -109,7 +110,7 @@ pub fn pretrain(args: &PretrainArgs) -> Result<PathBuf> {
     let (all, trainable) = store.elements();
     println!(
         "{}: {all} parameters, {trainable} trained, lr {:.3e}",
-        args.encoder.model,
+        args.encoder.model.as_deref().unwrap_or("vit_tiny"),
         args.schedule.learning_rate()
     );
     let task = MaeTask::new(

@@ -33,7 +33,7 @@ pub fn pretrain_groups(store: &ParamStore, weight_decay: f64) -> Vec<ParamGroup>
 /// Fine-tuning groups with layer-wise learning-rate decay (Clark et al., arXiv 2003.10555; Bao et
 /// al., arXiv 2106.08254): scale `layer_decay^(depth + 1 − id)`, where id 0 is the stem, `i + 1`
 /// block `i`, and `depth + 1` norm and head. No weight decay for one-dimensional tensors,
-/// `pos_embed` and `cls_token`.
+/// `pos_embed`, `cls_token` and `dist_token`.
 #[must_use]
 pub fn layer_decay_groups(
     store: &ParamStore,
@@ -45,7 +45,7 @@ pub fn layer_decay_groups(
         store,
         |name, var| {
             let id = layer_id(name, depth);
-            let no_decay = var.rank() <= 1 || matches!(name, "pos_embed" | "cls_token");
+            let no_decay = var.rank() <= 1 || matches!(name, "pos_embed" | "cls_token" | "dist_token");
             let suffix = if no_decay { "no_decay" } else { "decay" };
             let scale = layer_decay.powi(i32::try_from(depth + 1 - id).unwrap_or(i32::MAX));
             (2 * id + usize::from(!no_decay), format!("layer_{id}_{suffix}"), scale)
@@ -56,7 +56,10 @@ pub fn layer_decay_groups(
 
 /// 0 for the stem, `i + 1` for block `i`, `depth + 1` for everything after the blocks.
 fn layer_id(name: &str, depth: usize) -> usize {
-    if matches!(name, "cls_token" | "pos_embed") || name.starts_with("patch_embed.") {
+    let stem = ["patch_embed.", "norm_pre."];
+    if matches!(name, "cls_token" | "dist_token" | "reg_token" | "pos_embed")
+        || stem.iter().any(|part| name.starts_with(part))
+    {
         return 0;
     }
     let block = name.strip_prefix("blocks.").and_then(|rest| rest.split('.').next());

@@ -2,13 +2,14 @@
 
 mod backbone;
 mod block;
-pub mod cnn;
+mod cnn;
 mod config;
 mod context;
 mod error;
 #[cfg(feature = "hub")]
 mod hub;
 mod layers;
+mod model;
 mod params;
 #[cfg(feature = "transforms")]
 mod pictures;
@@ -31,6 +32,7 @@ pub use error::{Error, Result};
 #[cfg(feature = "hub")]
 pub use hub::{Hub, HubAddress, HubFault, HubFile, HubModel, HubOptions, HubProgress};
 pub use layers::{Adapter, LayerNorm, Linear};
+pub use model::{Model, ModelConfig};
 pub use params::{Param, ParamInit, ParamSpec, ParamStore};
 pub use position::{PositionFilter, resize_position_table, sin_cos_table};
 pub use preprocessing::{CropMode, Interpolation, Preprocessing};

@@ -26,6 +26,20 @@ pub struct Preprocessing {
 }
 
 impl Preprocessing {
+    /// What torchvision's first ImageNet weights are evaluated with: short side to 256, the middle
+    /// 224, bilinear.
+    #[must_use]
+    pub fn torchvision() -> Self {
+        Self {
+            input_size: [3, 224, 224],
+            crop_pct: 0.875,
+            crop_mode: CropMode::Center,
+            interpolation: Interpolation::Bilinear,
+            mean: vec![0.485, 0.456, 0.406],
+            std: vec![0.229, 0.224, 0.225],
+        }
+    }
+
     /// Side that a picture's short side is brought to before the middle is cropped.
     #[must_use]
     pub fn resized(&self) -> usize {

@@ -15,6 +15,26 @@ const SIZES: [(&str, [usize; 3], f64); 8] = [
     ("gigantic", [1664, 48, 16], 64. / 13.),
 ];
 
+/// Width and heads of DINOv2's giant, which is not that of Zhai et al.
+const DINO_GIANT: (usize, usize) = (1536, 24);
+
+/// The name of a size by its width and blocks.
+pub(crate) fn size_name(embed_dim: usize, depth: usize) -> Option<&'static str> {
+    if (embed_dim, depth) == (DINO_GIANT.0, 40) {
+        return Some("giant");
+    }
+    let known = SIZES.iter().find(|(_, [dim, blocks, _], _)| (*dim, *blocks) == (embed_dim, depth));
+    known.map(|(name, ..)| *name)
+}
+
+/// The number of heads that published models of this width have.
+pub(crate) fn usual_heads(embed_dim: usize) -> Option<usize> {
+    if embed_dim == DINO_GIANT.0 {
+        return Some(DINO_GIANT.1);
+    }
+    SIZES.iter().find(|(_, [dim, ..], _)| *dim == embed_dim).map(|(_, [.., heads], _)| *heads)
+}
+
 const IMAGENET: ([f64; 3], [f64; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
 const HALF: ([f64; 3], [f64; 3]) = ([0.5; 3], [0.5; 3]);
 
@@ -128,8 +148,7 @@ impl Preset {
         };
         let mut config = VitConfig::sized(size, 14, 518)?;
         if size == "giant" {
-            // DINOv2's giant is not that of Zhai et al.
-            (config.embed_dim, config.num_heads) = (1536, 24);
+            (config.embed_dim, config.num_heads) = DINO_GIANT;
             (config.mlp_ratio, config.mlp) = (2.66667 * 2., Mlp::SwigluPacked);
         }
         config.init_values = Some(1e-5);

@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 use vit_datasets::Task;
 use vit_models::candle_core::{DType, Device};
 use vit_models::{
-    Architecture, Classifier, CropMode, Family, Interpolation, LoadOptions, ModelCard, ParamStore,
-    Preprocessing, Preset, Vit, VitConfig, WeightFile,
+    Architecture, Classifier, CropMode, Family, Interpolation, LoadOptions, Model, ModelCard,
+    ModelConfig, ParamStore, Preprocessing, Preset, WeightFile,
 };
 use vit_transforms::{IMAGENET_MEAN, IMAGENET_STD};
 
@@ -102,10 +102,10 @@ impl Embedder {
 /// A file that our training wrote: its card says everything.
 fn of_ours(file: &WeightFile, card: Card, args: &ModelArgs, device: &Device) -> Result<Embedder> {
     let (config, labels, lora) = match card.model {
-        Kind::Mae { config } => (config.encoder, Task::Unlabelled, None),
+        Kind::Mae { config } => (ModelConfig::Vit(config.encoder), Task::Unlabelled, None),
         Kind::Classifier { config, labels, lora } => (config, labels, lora),
     };
-    let sealed = config.img_size;
+    let sealed = config.img_size();
     if args.normalise.is_some() || args.input_size.is_some_and(|side| sealed != side.into()) {
         bail!(
             "{} says how its pictures are prepared ({sealed} pixels); --input-size and --normalise \
@@ -114,12 +114,9 @@ fn of_ours(file: &WeightFile, card: Card, args: &ModelArgs, device: &Device) -> 
         );
     }
     let model = match lora {
-        None => {
-            let options = LoadOptions::strict().for_model(&config);
-            Vit::from_weights(&config, file, &options, device)?.0
-        }
+        None => Model::from_weights(&config, file, &LoadOptions::strict(), device)?.0,
         Some(lora) => {
-            let mut specs = Vit::specs(&config)?;
+            let mut specs = config.specs()?;
             specs.extend(vit_lora::specs(&specs, &lora)?);
             let store = ParamStore::init(&specs, 0, DType::F32, device)?;
             file.load_into(&store, &LoadOptions::strict())?;
@@ -132,30 +129,33 @@ fn of_ours(file: &WeightFile, card: Card, args: &ModelArgs, device: &Device) -> 
 /// A file of anybody: its card, `config.json` beside it, names and shapes say what it is.
 fn of_any(file: &WeightFile, args: &ModelArgs, device: &Device) -> Result<Embedder> {
     let card = file.card()?;
-    let (name, mut config) = match &card {
-        Some(ModelCard { name, config, .. }) => (name.clone(), config.clone()),
+    let (name, config) = match &card {
+        Some(ModelCard { name, config, .. }) => (name.clone(), ModelConfig::Vit(config.clone())),
         None => {
             let guess = file.guess()?;
             for note in &guess.notes {
                 println!("{}: {note}", args.model);
             }
-            match guess.architecture {
-                Architecture::Vit { name, config } => (name, *config),
-                other => bail!("{}: {} is not embedded here yet", args.model, other.name()),
-            }
+            let Architecture { name, config } = guess.architecture;
+            let config = config.with_context(|| format!("{}: {name}", args.model))?;
+            (name, config)
         }
     };
-    let file_grid = config.grid();
-    if let Some(side) = args.input_size {
-        config.img_size = side.into();
+    let mut options = LoadOptions::strict();
+    if let ModelConfig::Vit(config) = &config {
+        options.file_grid = Some(config.grid());
+    }
+    let size = args.input_size.map_or(config.img_size(), Into::into);
+    let channels = config.in_chans();
+    let config = config.for_pictures(size, channels);
+    if let ModelConfig::Vit(config) = &config {
+        options = options.for_model(config);
     }
     let preprocessing = preprocessing(file, card.as_ref(), &name, &config, args)?;
-    let mut options = LoadOptions::strict().for_model(&config);
-    options.file_grid = Some(file_grid);
-    let (model, report) = Vit::from_weights(&config, file, &options, device)?;
+    let (model, report) = Model::from_weights(&config, file, &options, device)?;
     print!("{name}: {report}");
     let names = card.map_or_else(|| file.labels_beside(), |card| Ok(card.labels))?;
-    let labels = if names.len() == config.num_classes && !names.is_empty() {
+    let labels = if names.len() == config.num_classes() && !names.is_empty() {
         Task::SingleLabel { classes: names }
     } else {
         Task::Unlabelled
@@ -170,7 +170,7 @@ fn preprocessing(
     file: &WeightFile,
     card: Option<&ModelCard>,
     name: &str,
-    config: &VitConfig,
+    config: &ModelConfig,
     args: &ModelArgs,
 ) -> Result<Preprocessing> {
     let stated = match card.and_then(|card| card.preprocessing.clone()) {
@@ -189,8 +189,12 @@ fn preprocessing(
         );
     }
     // timm's names do not tell MAE's weights from others; the other families have one habit each.
-    let known = !matches!(file.family(), Family::Timm | Family::Unknown) || name.contains('.');
-    let preset = || Preset::by_name(name).ok().map(|preset| preset.preprocessing);
+    let family = file.family();
+    let known = !matches!(family, Family::Timm | Family::SmpEncoder | Family::Unknown);
+    let preset = || match config {
+        ModelConfig::Vit(_) => Preset::by_name(name).ok().map(|preset| preset.preprocessing),
+        _ => Some(Preprocessing::torchvision()),
+    };
     let mut found = match stated {
         Some(stated) => stated,
         None => {
@@ -245,6 +249,7 @@ fn local(model: &str) -> Result<Located> {
 }
 
 /// Channels, height and width of the pictures.
-fn input(config: &VitConfig) -> [usize; 3] {
-    [config.in_chans, config.img_size.height, config.img_size.width]
+fn input(config: &ModelConfig) -> [usize; 3] {
+    let size = config.img_size();
+    [config.in_chans(), size.height, size.width]
 }

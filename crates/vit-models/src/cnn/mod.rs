@@ -2,7 +2,6 @@
 
 mod densenet;
 mod layers;
-pub mod names;
 mod resnet;
 
 pub use densenet::{DenseNet, DenseNetConfig};

@@ -10,7 +10,7 @@ use super::health::TensorHealth;
 use super::tables::COUNTER;
 use super::view::View;
 use super::{Architecture, Container, Family, LoadOptions, Outcome, WeightFile};
-use crate::{Preset, Result, Vit, VitConfig};
+use crate::{ModelConfig, Result, VitConfig};
 
 /// What to compare a file with.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -18,7 +18,7 @@ pub struct DoctorOptions {
     /// A model by the name of a preset; the file's own guess where nothing is said.
     pub model: Option<String>,
     /// Or a model by its configuration.
-    pub config: Option<VitConfig>,
+    pub config: Option<ModelConfig>,
     /// The family, where the names do not tell.
     pub family: Option<Family>,
 }
@@ -133,10 +133,10 @@ impl WeightFile {
         let (compared_with, config) = target(options, guess.as_ref())?;
         let wanted: BTreeMap<String, Vec<usize>> = match &config {
             Some(config) => {
-                Vit::specs(config)?.into_iter().map(|spec| (spec.name, spec.shape)).collect()
+                config.specs()?.into_iter().map(|spec| (spec.name, spec.shape)).collect()
             }
             None => {
-                if matches!(guess, Some(Architecture::Cnn { .. })) {
+                if guess.is_some() {
                     notes.push("names are compared with torchvision's, shapes are not".to_string());
                 }
                 let known = guess.is_some();
@@ -145,12 +145,10 @@ impl WeightFile {
             }
         };
         let mut load = LoadOptions { family: options.family, ..LoadOptions::default() };
-        if let Some(config) = &config {
+        if let Some(ModelConfig::Vit(config)) = &config {
             load = load.for_model(config);
         }
-        if let Some(Architecture::Vit { config, .. }) = &guess {
-            load.file_grid = Some(config.grid());
-        }
+        load.file_grid = guess.as_ref().and_then(Architecture::vit).map(VitConfig::grid);
         let report = self.plan(&wanted, &load).report;
         let left: Vec<String> = report.missing().into_iter().map(str::to_string).collect();
         let elements = |name: &String| wanted.get(name).map_or(0, |s| s.iter().product::<usize>());
@@ -202,18 +200,15 @@ impl WeightFile {
 fn target(
     options: &DoctorOptions,
     guess: Option<&Architecture>,
-) -> Result<(Option<String>, Option<VitConfig>)> {
+) -> Result<(Option<String>, Option<ModelConfig>)> {
     if let Some(config) = &options.config {
         return Ok((Some("the given configuration".to_string()), Some(config.clone())));
     }
     if let Some(name) = &options.model {
-        return Ok((Some(name.clone()), Some(Preset::by_name(name)?.config)));
+        return Ok((Some(name.clone()), Some(ModelConfig::by_name(name)?)));
     }
-    Ok(match guess {
-        Some(Architecture::Vit { name, config }) => (Some(name.clone()), Some((**config).clone())),
-        Some(Architecture::Cnn { name }) => (Some(name.clone()), None),
-        None => (None, None),
-    })
+    let Some(Architecture { name, config }) = guess else { return Ok((None, None)) };
+    Ok((Some(name.clone()), config.clone()))
 }
 
 /// Whether torchvision's DenseNets and ResNets have such a parameter.

@@ -16,7 +16,7 @@ use super::write::{texts, write_atomic, write_safetensors};
 use super::{
     Architecture, Family, LoadOptions, LoadReport, Outcome, TensorReport, WeightFile, timm_out,
 };
-use crate::{Error, Result, Vit};
+use crate::{Error, ModelConfig, Result, Vit};
 
 /// Whose names are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,11 +135,9 @@ impl WeightFile {
         layout: Layout,
         family: Option<Family>,
     ) -> Result<LoadReport> {
-        let (name, config) = match self.guess_as(family)?.architecture {
-            Architecture::Vit { name, config } => (name, *config),
-            Architecture::Cnn { name } => {
-                return Err(Error::Config(format!("{name} has torchvision's names already")));
-            }
+        let Architecture { name, config } = self.guess_as(family)?.architecture;
+        let Some(ModelConfig::Vit(config)) = config else {
+            return Err(Error::Config(format!("{name} has torchvision's names already")));
         };
         let view = View::of(self, family, |_| false);
         let specs = Vit::specs(&config)?.into_iter().map(|spec| (spec.name, spec.shape));

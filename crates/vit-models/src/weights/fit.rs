@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::recipe::{Move, Recipe, Table};
 use super::view::{Place, View};
 use super::{Family, LoadReport, Outcome, TensorReport, WeightFile};
-use crate::{Error, ParamStore, PositionFilter, Result, Vit, VitConfig};
+use crate::{Error, Model, ModelConfig, ParamStore, PositionFilter, Result, Vit, VitConfig};
 
 /// Tables of `[1, prefix + rows · columns, D]` that may be brought to another grid.
 const POSITION_TABLES: [&str; 2] = ["pos_embed", "decoder_pos_embed"];
@@ -406,6 +406,27 @@ impl Vit {
         let wanted = Self::specs(config)?.into_iter().map(|spec| (spec.name, spec.shape)).collect();
         let (tensors, report) = file.tensors_for(&wanted, options, device)?;
         let vb = VarBuilder::from_tensors(tensors, DType::F32, device);
-        Ok((Self::new(config, &vb)?, report))
+        Ok((Self::new(config, &vb)?.for_inference()?, report))
+    }
+}
+
+impl Model {
+    /// A network for inference from a weight file, as [`Vit::from_weights`].
+    ///
+    /// # Errors
+    /// As [`Vit::from_weights`].
+    pub fn from_weights(
+        config: &ModelConfig,
+        file: &WeightFile,
+        options: &LoadOptions,
+        device: &Device,
+    ) -> Result<(Self, LoadReport)> {
+        if let ModelConfig::Vit(config) = config {
+            let (model, report) = Vit::from_weights(config, file, options, device)?;
+            return Ok((Self::Vit(Box::new(model)), report));
+        }
+        let wanted = config.specs()?.into_iter().map(|spec| (spec.name, spec.shape)).collect();
+        let (tensors, report) = file.tensors_for(&wanted, options, device)?;
+        Ok((config.build(&VarBuilder::from_tensors(tensors, DType::F32, device))?, report))
     }
 }

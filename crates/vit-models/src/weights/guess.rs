@@ -5,33 +5,25 @@ use serde::Serialize;
 use super::sidecar::Sidecar;
 use super::view::View;
 use super::{Family, WeightFile};
-use crate::{Error, ImageSize, InitScheme, Mlp, Pooling, Result, VitConfig};
+use crate::presets::{size_name, usual_heads};
+use crate::{Error, ImageSize, InitScheme, Mlp, ModelConfig, Pooling, Result, VitConfig};
 
 /// A model a file is of.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Architecture {
-    /// A vision transformer.
-    Vit {
-        /// timm's name where its size has one.
-        name: String,
-        /// Its configuration.
-        config: Box<VitConfig>,
-    },
-    /// A convolutional network.
-    Cnn {
-        /// torchvision's name, or what its blocks are.
-        name: String,
-    },
+pub struct Architecture {
+    /// timm's name, torchvision's, or what its blocks are where its size has no name.
+    pub name: String,
+    /// Its configuration; none for a convolutional network of no published size.
+    pub config: Option<ModelConfig>,
 }
 
 impl Architecture {
-    /// Its name.
+    /// The configuration of a vision transformer.
     #[must_use]
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Vit { name, .. } | Self::Cnn { name } => name,
+    pub fn vit(&self) -> Option<&VitConfig> {
+        match &self.config {
+            Some(ModelConfig::Vit(config)) => Some(config),
+            _ => None,
         }
     }
 }
@@ -44,32 +36,6 @@ pub struct Guess {
     /// What was not in names and shapes, and where it was taken from.
     pub notes: Vec<String>,
 }
-
-/// Widths with their number of heads in published models.
-const HEADS: [(usize, usize); 9] = [
-    (192, 3),
-    (384, 6),
-    (512, 8),
-    (768, 12),
-    (1024, 16),
-    (1280, 16),
-    (1408, 16),
-    (1536, 24),
-    (1664, 16),
-];
-
-/// Width and depth of sizes that have a name.
-const SIZES: [(&str, usize, usize); 9] = [
-    ("tiny", 192, 12),
-    ("small", 384, 12),
-    ("medium", 512, 12),
-    ("base", 768, 12),
-    ("large", 1024, 24),
-    ("huge", 1280, 32),
-    ("giant", 1408, 40),
-    ("giant", 1536, 40),
-    ("gigantic", 1664, 48),
-];
 
 /// DenseNets by the layers of their blocks.
 const DENSE_NETS: [(&str, [usize; 4]); 4] = [
@@ -110,8 +76,9 @@ impl WeightFile {
         match view.naming.family {
             Family::Unknown => Err(fault("its names are of no model that is known".to_string())),
             Family::DenseNet | Family::ResNet | Family::SmpEncoder => {
-                let (name, notes) = cnn(&view).map_err(fault)?;
-                Ok(Guess { architecture: Architecture::Cnn { name }, notes })
+                let (name, notes) = cnn(&view);
+                let config = cnn_config(&view, &sidecar, &name).map_err(fault)?;
+                Ok(Guess { architecture: Architecture { name, config }, notes })
             }
             family => {
                 let mut clues = Clues { view: &view, sidecar: &sidecar, notes: Vec::new() };
@@ -120,7 +87,8 @@ impl WeightFile {
                 sidecar.agrees(&config).map_err(fault)?;
                 let name = name(family, &config);
                 let notes = clues.notes;
-                let architecture = Architecture::Vit { name, config: Box::new(config) };
+                let config = Some(ModelConfig::Vit(config));
+                let architecture = Architecture { name, config };
                 Ok(Guess { architecture, notes })
             }
         }
@@ -290,8 +258,8 @@ impl Clues<'_> {
         if let Some([width]) = self.shape("blocks.0.attn.q_norm.weight") {
             return dim.checked_div(*width).ok_or_else(|| "a norm of no values".to_string());
         }
-        if let Some((_, heads)) = HEADS.iter().find(|(known, _)| *known == dim) {
-            return Ok(*heads);
+        if let Some(heads) = usual_heads(dim) {
+            return Ok(heads);
         }
         let heads = if dim.is_multiple_of(64) { dim / 64 } else { 1 };
         self.note(format!(
@@ -322,9 +290,8 @@ impl Clues<'_> {
 
 fn name(family: Family, config: &VitConfig) -> String {
     let VitConfig { embed_dim, depth, patch_size, img_size, .. } = config;
-    let known = SIZES.iter().find(|(_, dim, blocks)| (dim, blocks) == (embed_dim, depth));
-    let size = match known {
-        Some((size, ..)) => (*size).to_string(),
+    let size = match size_name(*embed_dim, *depth) {
+        Some(size) => size.to_string(),
         None => format!("d{embed_dim}_l{depth}"),
     };
     let registers = match config.reg_tokens {
@@ -349,24 +316,51 @@ fn name(family: Family, config: &VitConfig) -> String {
 }
 
 /// The name of a convolutional network by the number of its blocks.
-fn cnn(view: &View) -> Found<(String, Vec<String>)> {
+fn cnn(view: &View) -> (String, Vec<String>) {
     let has = |name: &str| view.places.contains_key(name);
     if has("features.conv0.weight") {
         let layers: Vec<usize> = (1..=4)
             .map(|block| view.blocks(&format!("features.denseblock{block}.denselayer")).len())
             .collect();
         let known = DENSE_NETS.iter().find(|(_, known)| known[..] == layers[..]);
-        return Ok(match known {
+        return match known {
             Some((name, _)) => ((*name).to_string(), Vec::new()),
             None => (format!("densenet{layers:?}"), vec!["a DenseNet of no published size".into()]),
-        });
+        };
     }
     let blocks: Vec<usize> =
         (1..=4).map(|layer| view.blocks(&format!("layer{layer}.")).len()).collect();
     let three = has("layer1.0.conv3.weight");
     let known = RES_NETS.iter().find(|(_, known, deep)| known[..] == blocks[..] && *deep == three);
-    Ok(match known {
+    match known {
         Some((name, ..)) => ((*name).to_string(), Vec::new()),
         None => (format!("resnet{blocks:?}"), vec!["a ResNet of no published size".into()]),
-    })
+    }
+}
+
+/// A published network with the channels and classes of the file. Its shapes are compared when it
+/// is loaded.
+fn cnn_config(view: &View, sidecar: &Sidecar, name: &str) -> Found<Option<ModelConfig>> {
+    let Ok(mut config) = ModelConfig::by_name(name) else { return Ok(None) };
+    let shape = |names: [&str; 2]| {
+        let place = names.iter().find_map(|name| view.places.get(*name));
+        place.map(|place| place.shape.as_slice())
+    };
+    let channels = match shape(["features.conv0.weight", "conv1.weight"]) {
+        Some([_, channels, _, _]) => *channels,
+        other => return Err(format!("a first convolution of shape {other:?}")),
+    };
+    let classes = match shape(["classifier.weight", "fc.weight"]) {
+        None => 0,
+        Some([classes, _]) => *classes,
+        Some(other) => return Err(format!("a head of shape {other:?}")),
+    };
+    let size = sidecar.image_size.unwrap_or(config.img_size());
+    config = config.for_pictures(size, channels);
+    match &mut config {
+        ModelConfig::Vit(_) => {}
+        ModelConfig::DenseNet(config) => config.num_classes = classes,
+        ModelConfig::ResNet(config) => config.num_classes = classes,
+    }
+    Ok(Some(config))
 }
