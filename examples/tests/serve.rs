@@ -14,9 +14,15 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use vit_metrics::{
+    Calibration, CalibrationMethod, OperatingPoint, Part, Predictions, ThresholdRule,
+};
 use vit_models::candle_core::{Device, Tensor};
+use vit_models::save_weights;
 use vit_transforms::{Image, Pixels, encode_png};
-use vitalight_examples::{Client, Embedder, Features, ModelArgs, ServeLimits, serve_on};
+use vitalight_examples::{
+    Card, Client, Decisions, Embedder, Features, ModelArgs, ServeLimits, serve_on,
+};
 
 const CLASSES: [&str; 3] = ["normal", "polyp", "ulcer"];
 
@@ -91,7 +97,7 @@ fn direct(embedder: &Embedder, image: Image) -> (Vec<f32>, Vec<f32>) {
     let images = embedder.batch(embedder.prepare(image).unwrap()).unwrap();
     let row = |tensor: Tensor| tensor.to_vec2::<f32>().unwrap().remove(0);
     let features = row(embedder.features(&images, Features::ClassMean).unwrap());
-    (features, row(embedder.probabilities(&images).unwrap()))
+    (features, embedder.probabilities(&images).unwrap().remove(0))
 }
 
 fn embedding(body: &[u8]) -> Vec<f32> {
@@ -132,6 +138,44 @@ fn one_picture_gets_the_very_bits_of_the_library() {
         }
         let most = (0..3).max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b])).unwrap();
         assert_eq!(json["predicted"], CLASSES[most]);
+        service.finish().await;
+    });
+}
+
+/// A model that was calibrated answers with calibrated probabilities, and says so.
+#[test]
+fn calibrated_probabilities_are_served() {
+    run(&CLASSES, |model| async move {
+        let plain = direct(&open(&model), picture(1)).1;
+        let (file, card) = Card::open(&model).unwrap();
+        let names = CLASSES.map(str::to_string).to_vec();
+        let part = Part::Validation;
+        let embedder = open(&model);
+        let scores: Vec<f32> =
+            (0..40).flat_map(|number| direct(&embedder, picture(number)).1).collect();
+        let targets: Vec<usize> = (0..40).map(|number| number % 3).collect();
+        let predictions = Predictions::single_label(names, part, &scores, &targets).unwrap();
+        let calibration = Calibration::fit(&predictions, CalibrationMethod::Temperature).unwrap();
+        let rule = ThresholdRule::Youden;
+        let calibrated = calibration.calibrated(&predictions).unwrap();
+        let operating_points = OperatingPoint::per_class(&calibrated, rule, 0.5).unwrap();
+        let mut expected = plain.clone();
+        calibration.apply(&mut expected).unwrap();
+        assert!(plain != expected);
+        let decisions = Decisions { calibration, operating_points, rule, fitted_on: 40 };
+        let card = Card { decisions: Some(decisions), ..card };
+        let shapes = file.shapes().keys();
+        let tensors =
+            shapes.map(|name| (name.clone(), file.tensor(name, &Device::Cpu).unwrap())).collect();
+        save_weights(&model, &tensors, &card.metadata().unwrap()).unwrap();
+
+        let service = Service::start(&model, limits()).await;
+        let answer = service.client().await.post("/classify", png(1)).await.unwrap();
+        let json: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(json["calibrated"], true);
+        for (label, probability) in json["labels"].as_array().unwrap().iter().zip(&expected) {
+            assert_eq!(label["probability"].as_f64().unwrap() as f32, *probability);
+        }
         service.finish().await;
     });
 }

@@ -45,7 +45,8 @@ pub fn layer_decay_groups(
         store,
         |name, var| {
             let id = layer_id(name, depth);
-            let no_decay = var.rank() <= 1 || matches!(name, "pos_embed" | "cls_token" | "dist_token");
+            let no_decay =
+                var.rank() <= 1 || matches!(name, "pos_embed" | "cls_token" | "dist_token");
             let suffix = if no_decay { "no_decay" } else { "decay" };
             let scale = layer_decay.powi(i32::try_from(depth + 1 - id).unwrap_or(i32::MAX));
             (2 * id + usize::from(!no_decay), format!("layer_{id}_{suffix}"), scale)

@@ -13,6 +13,8 @@ use vit_models::{Classifier, Context};
 use vit_random::Streams;
 use vit_transforms::{Image, Pipeline};
 
+use crate::Decisions;
+
 pub use hub::HubArgs;
 pub use open::{ModelArgs, Normalise};
 
@@ -41,6 +43,8 @@ pub struct Embedder {
     pub model: Box<dyn Classifier>,
     /// What the head's outputs are; unlabelled without a head.
     pub labels: Task,
+    /// What was fitted on validation data: applied to probabilities.
+    pub decisions: Option<Decisions>,
     /// How pictures are prepared.
     pub pipeline: Pipeline,
     /// Channels, height and width that the pipeline makes and the model takes.
@@ -108,18 +112,24 @@ impl Embedder {
         self.model.num_classes() > 0 && !self.labels.names().is_empty()
     }
 
-    /// Probabilities of `[B, C, H, W]`: `[B, classes]`; over classes they add up to 1, findings
-    /// are independent.
+    /// Probabilities of `[B, C, H, W]`, one row per picture, calibrated where the model was; over
+    /// classes they add up to 1, findings are independent.
     ///
     /// # Errors
     /// When the pictures do not fit or there is no head.
-    pub fn probabilities(&self, images: &Tensor) -> Result<Tensor> {
+    pub fn probabilities(&self, images: &Tensor) -> Result<Vec<Vec<f32>>> {
         ensure!(self.classifies(), "{} has no classes", self.name);
         let logits = self.model.logits(images, &Context::eval())?;
-        Ok(match self.labels {
+        let mut rows = rows(&match self.labels {
             Task::MultiLabel { .. } => ((logits.neg()?.exp()? + 1.)?).recip()?,
             _ => vit_kernels::softmax(&logits)?,
-        })
+        })?;
+        if let Some(decisions) = &self.decisions {
+            for row in &mut rows {
+                decisions.calibration.apply(row)?;
+            }
+        }
+        Ok(rows)
     }
 
     /// SHA-256 of the pipeline as JSON: the same for the same preparation.

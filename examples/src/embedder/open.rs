@@ -123,7 +123,8 @@ fn of_ours(file: &WeightFile, card: Card, args: &ModelArgs, device: &Device) -> 
             build(&config, Some(&lora), &store.frozen())?
         }
     };
-    Ok(embedder(Box::new(model), input(&config), labels, card.pipeline, device))
+    let embedder = embedder(Box::new(model), input(&config), labels, card.pipeline, device);
+    Ok(Embedder { decisions: card.decisions, ..embedder })
 }
 
 /// A file of anybody: its card, `config.json` beside it, names and shapes say what it is.
@@ -236,7 +237,8 @@ fn embedder(
     device: &Device,
 ) -> Embedder {
     let (name, sha256) = (String::new(), String::new());
-    Embedder { name, sha256, model, labels, pipeline, input, device: device.clone() }
+    let device = device.clone();
+    Embedder { name, sha256, model, labels, decisions: None, pipeline, input, device }
 }
 
 fn local(model: &str) -> Result<Located> {

@@ -67,6 +67,8 @@ struct Classes<'a> {
     /// `single_label`: the probabilities add up to 1. `multi_label`: each stands alone.
     kind: &'static str,
     labels: Vec<Label<'a>>,
+    /// Whether the probabilities went through a calibration fitted on validation data.
+    calibrated: bool,
     /// The most probable class, where exactly one is true.
     predicted: Option<&'a str>,
 }
@@ -75,6 +77,9 @@ struct Classes<'a> {
 struct Label<'a> {
     name: &'a str,
     probability: f32,
+    /// For findings: whether the probability is above the threshold chosen on validation data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    present: Option<bool>,
 }
 
 /// An answer that says no, with the reason.
@@ -213,17 +218,25 @@ impl App {
     }
 
     fn classes(&self, probabilities: &[f32]) -> Classes<'_> {
-        let names = self.embedder.labels.names();
-        let labels: Vec<Label> = names
-            .iter()
-            .zip(probabilities)
-            .map(|(name, &probability)| Label { name, probability })
-            .collect();
         let single = !matches!(self.embedder.labels, Task::MultiLabel { .. });
+        let decisions = self.embedder.decisions.as_ref();
+        let present = |place: usize, probability: f32| {
+            let point = decisions.filter(|_| !single)?.operating_points.get(place)?;
+            Some(probability > point.threshold)
+        };
+        let names = self.embedder.labels.names().iter().zip(probabilities).enumerate();
+        let labels: Vec<Label> = names
+            .map(|(place, (name, &probability))| Label {
+                name,
+                probability,
+                present: present(place, probability),
+            })
+            .collect();
         let most = labels.iter().max_by(|a, b| a.probability.total_cmp(&b.probability));
         let predicted = most.filter(|_| single).map(|label| label.name);
         let kind = if single { "single_label" } else { "multi_label" };
-        Classes { identity: &self.identity, kind, labels, predicted }
+        let calibrated = decisions.is_some();
+        Classes { identity: &self.identity, kind, labels, calibrated, predicted }
     }
 
     fn finish(&self, route: &str, start: Instant, result: Result<Response, Refusal>) -> Response {

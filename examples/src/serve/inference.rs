@@ -131,11 +131,10 @@ impl Model {
 
     fn compute(&self, ask: Ask, values: Vec<f32>, count: usize) -> Result<Vec<Vec<f32>>> {
         let images = self.embedder.batch(values)?;
-        let output = match ask {
-            Ask::Embedding => self.embedder.features(&images, self.features)?,
+        let answers = match ask {
+            Ask::Embedding => rows(&self.embedder.features(&images, self.features)?)?,
             Ask::Classes => self.embedder.probabilities(&images)?,
         };
-        let answers = rows(&output)?;
         if answers.len() != count {
             bail!("{} answers for {count} pictures", answers.len());
         }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use vit_datasets::Task;
 use vit_models::candle_core::{DType, Device};
-use vit_models::{ParamStore, Pooling, Vit, VitConfig, save_weights};
+use vit_models::{ModelConfig, ParamStore, Pooling, Vit, VitConfig, save_weights};
 use vit_random::Streams;
 use vit_random::rand::Rng as _;
 use vit_transforms::{
@@ -34,6 +34,7 @@ pub(crate) fn model_file(folder: &Path, classes: &[&str]) -> PathBuf {
         [] => Task::Unlabelled,
         names => Task::SingleLabel { classes: names.iter().map(ToString::to_string).collect() },
     };
+    let config = ModelConfig::Vit(config);
     let model = Kind::Classifier { config, labels, lora: None };
     let card = Card::new(model, pipeline, vec![0.4], vec![0.2]);
     let path = folder.join("model.safetensors");
