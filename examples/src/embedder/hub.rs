@@ -61,7 +61,9 @@ impl HubArgs {
         });
         bar.finish_and_clear();
         let model = model?;
-        for file in model.weights.iter().chain(&model.config).chain(&model.index) {
+        for file in
+            model.weights.iter().chain(&model.config).chain(&model.preprocessor).chain(&model.index)
+        {
             let whence = if file.cached { "cached" } else { "fetched" };
             println!("{} ({} bytes, {whence}) sha256 {}", file.name, file.bytes, file.sha256);
         }

@@ -101,6 +101,8 @@ pub struct HubModel {
     pub index: Option<HubFile>,
     /// `config.json`, if the repository has one.
     pub config: Option<HubFile>,
+    /// `preprocessor_config.json`, if the repository has one.
+    pub preprocessor: Option<HubFile>,
 }
 
 /// Fetches models and keeps them.
@@ -218,8 +220,19 @@ fn collect(
         }
     };
     let folder = names.first().and_then(|name| name.rsplit_once('/'));
-    let config = folder.map_or("config.json".to_string(), |(f, _)| format!("{f}/config.json"));
-    let config = files.contains(&config).then(|| get(&config)).transpose()?;
+    let mut beside = |name: &str| {
+        let path = folder.map_or(name.to_string(), |(folder, _)| format!("{folder}/{name}"));
+        files.contains(&path).then(|| get(&path)).transpose()
+    };
+    let config = beside("config.json")?;
+    let preprocessor = beside("preprocessor_config.json")?;
     let weights = names.iter().map(|name| get(name)).collect::<Result<_, _>>()?;
-    Ok(HubModel { address: address.clone(), commit: commit.to_string(), weights, index, config })
+    Ok(HubModel {
+        address: address.clone(),
+        commit: commit.to_string(),
+        weights,
+        index,
+        config,
+        preprocessor,
+    })
 }

@@ -25,6 +25,9 @@ pub struct ModelCard {
     /// Names of the outputs, in their order.
     #[serde(default)]
     pub labels: Vec<String>,
+    /// Whether several labels may be true at once: scores then go through a sigmoid each.
+    #[serde(default)]
+    pub multi_label: bool,
     /// The licence of the weights, as SPDX names it.
     #[serde(default)]
     pub licence: Option<String>,

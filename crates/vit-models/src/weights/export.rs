@@ -135,7 +135,15 @@ impl WeightFile {
         layout: Layout,
         family: Option<Family>,
     ) -> Result<LoadReport> {
-        let Architecture { name, config } = self.guess_as(family)?.architecture;
+        let known = self.card()?;
+        // A card says what names and shapes cannot.
+        let (name, config) = match &known {
+            Some(card) => (card.name.clone(), Some(ModelConfig::Vit(card.config.clone()))),
+            None => {
+                let Architecture { name, config } = self.guess_as(family)?.architecture;
+                (name, config)
+            }
+        };
         let Some(ModelConfig::Vit(config)) = config else {
             return Err(Error::Config(format!("{name} has torchvision's names already")));
         };
@@ -147,10 +155,9 @@ impl WeightFile {
         let mut options = LoadOptions::strict().for_model(&config);
         (options.family, options.file_grid) = (family, Some(config.grid()));
         let (tensors, _) = self.tensors_for(&wanted, &options, &Device::Cpu)?;
-        let known = self.card()?;
-        let (known_labels, known_preprocessing, licence) = match known {
-            Some(card) => (card.labels, card.preprocessing, card.licence),
-            None => (Vec::new(), None, None),
+        let (known_labels, known_preprocessing, licence, multi_label) = match known {
+            Some(card) => (card.labels, card.preprocessing, card.licence, card.multi_label),
+            None => (Vec::new(), None, None, self.multi_label_beside()?),
         };
         let labels = if known_labels.is_empty() { self.labels_beside()? } else { known_labels };
         let preprocessing = match known_preprocessing {
@@ -161,6 +168,7 @@ impl WeightFile {
         let card = ModelCard {
             name,
             preprocessing,
+            multi_label,
             labels: if fits { labels } else { Vec::new() },
             licence,
             sources: self.hashes()?,

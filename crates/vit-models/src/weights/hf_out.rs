@@ -189,6 +189,8 @@ pub(super) fn config(
             (0..config.num_classes).map(|i| (i.to_string(), label(i))).collect();
         let back: BTreeMap<String, usize> =
             (0..config.num_classes).map(|i| (label(i), i)).collect();
+        let kind = if card.multi_label { "multi_label" } else { "single_label" };
+        fields.insert("problem_type".to_string(), json!(format!("{kind}_classification")));
         fields.insert("id2label".to_string(), json!(ids));
         fields.insert("label2id".to_string(), json!(back));
     }

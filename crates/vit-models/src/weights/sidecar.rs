@@ -25,6 +25,8 @@ pub(super) struct Sidecar {
     pub(super) num_classes: Option<usize>,
     pub(super) pooling: Option<Pooling>,
     pub(super) labels: Vec<String>,
+    /// Whether several labels may be true at once.
+    pub(super) multi_label: bool,
     pub(super) preprocessing: Option<Preprocessing>,
 }
 
@@ -33,12 +35,19 @@ impl Sidecar {
     pub(super) fn beside(file: &WeightFile) -> Result<Option<Self>> {
         let Some(folder) = file.files().next().and_then(Path::parent) else { return Ok(None) };
         let Some(config) = json(&folder.join("config.json"))? else { return Ok(None) };
+        let fault = |name: &str, reason| Error::File { path: folder.join(name), reason };
         let mut sidecar = match config.get("model_type") {
             Some(_) => Self::hugging_face(&config),
-            None => Self::timm(&config),
+            None => Self::timm(&config).map_err(|reason| fault("config.json", reason))?,
         };
-        if let Some(prepared) = json(&folder.join("preprocessor_config.json"))? {
-            sidecar.preprocessing = preprocessor(&prepared, sidecar.in_chans.unwrap_or(3));
+        let name = "preprocessor_config.json";
+        if let Some(prepared) = json(&folder.join(name))? {
+            let channels = sidecar.in_chans.unwrap_or(3);
+            let found = preprocessor(&prepared, channels).map_err(|reason| fault(name, reason))?;
+            sidecar.preprocessing = Some(found);
+        }
+        if let Some(preprocessing) = &sidecar.preprocessing {
+            preprocessing.check()?;
         }
         Ok(Some(sidecar))
     }
@@ -66,11 +75,13 @@ impl Sidecar {
             num_classes: None,
             pooling: None,
             labels: labels.into_iter().map(|(_, label)| label).collect(),
+            multi_label: config.get("problem_type").and_then(Value::as_str)
+                == Some("multi_label_classification"),
             preprocessing: None,
         }
     }
 
-    fn timm(config: &Value) -> Self {
+    fn timm(config: &Value) -> std::result::Result<Self, String> {
         let pretrained = config.get("pretrained_cfg").unwrap_or(config);
         let arguments = config.get("model_args").unwrap_or(&Value::Null);
         let number = |key: &str| arguments.get(key).and_then(Value::as_u64).map(|n| n as usize);
@@ -82,7 +93,7 @@ impl Sidecar {
         };
         let labels = pretrained.get("label_names").or_else(|| config.get("label_names"));
         let pooling = config.get("global_pool").or_else(|| arguments.get("global_pool"));
-        Self {
+        Ok(Self {
             architecture: config.get("architecture").and_then(Value::as_str).map(str::to_string),
             image_size: arguments.get("img_size").and_then(size).or(table),
             patch_size: number("patch_size"),
@@ -95,8 +106,9 @@ impl Sidecar {
             num_classes: config.get("num_classes").and_then(Value::as_u64).map(|n| n as usize),
             pooling: pooling.and_then(Value::as_str).and_then(timm_pooling),
             labels: labels.and_then(|v| serde_json::from_value(v.clone()).ok()).unwrap_or_default(),
-            preprocessing: timm_preprocessing(pretrained),
-        }
+            multi_label: false,
+            preprocessing: timm_preprocessing(pretrained)?,
+        })
     }
 
     /// That it does not contradict what shapes say.
@@ -148,45 +160,73 @@ fn timm_pooling(name: &str) -> Option<Pooling> {
     })
 }
 
-fn floats(value: Option<&Value>) -> Option<Vec<f64>> {
-    serde_json::from_value(value?.clone()).ok()
+/// The keys of a preprocessing in timm's configurations.
+const TIMM_KEYS: [&str; 6] =
+    ["input_size", "crop_pct", "crop_mode", "interpolation", "mean", "std"];
+
+/// Nothing where the configuration has none of the keys that decide; what is there and cannot be
+/// understood is an error, since a default in its place would be wrong without a word.
+fn timm_preprocessing(config: &Value) -> std::result::Result<Option<Preprocessing>, String> {
+    let found = TIMM_KEYS.iter().filter_map(|key| Some(((*key).to_string(), config.get(key)?)));
+    let mut plain: serde_json::Map<_, _> = found.map(|(key, v)| (key, v.clone())).collect();
+    if !plain.contains_key("mean") && !plain.contains_key("std") {
+        return Ok(None);
+    }
+    // timm's own defaults.
+    plain.entry("crop_pct").or_insert(0.875.into());
+    plain.entry("interpolation").or_insert("bicubic".into());
+    serde_json::from_value(Value::Object(plain))
+        .map(Some)
+        .map_err(|e| format!("how pictures are prepared: {e}"))
 }
 
-fn timm_preprocessing(config: &Value) -> Option<Preprocessing> {
-    let mut plain = serde_json::Map::new();
-    for key in ["input_size", "crop_pct", "crop_mode", "interpolation", "mean", "std"] {
-        if let Some(value) = config.get(key) {
-            plain.insert(key.to_string(), value.clone());
+/// Hugging Face's image processors: resized to both sides, or by the short side and cropped. A side
+/// is a number or an object.
+fn preprocessor(config: &Value, channels: usize) -> std::result::Result<Preprocessing, String> {
+    let number = |value: &Value| value.as_u64().map(|n| n as usize);
+    let flag = |key: &str| config.get(key).and_then(Value::as_bool) != Some(false);
+    for key in ["do_normalize", "do_rescale", "do_resize"] {
+        if !flag(key) {
+            return Err(format!("{key} is false: such pictures are not prepared here"));
         }
     }
-    serde_json::from_value(Value::Object(plain)).ok()
-}
-
-/// Hugging Face's image processors: resized to both sides, or by the short side and cropped.
-fn preprocessor(config: &Value, channels: usize) -> Option<Preprocessing> {
-    let side = |key: &str, part: &str| config.get(key)?.get(part)?.as_u64().map(|n| n as usize);
-    let flag = |key: &str| config.get(key).and_then(Value::as_bool);
-    let sides = |key: &str| Some((side(key, "height")?, side(key, "width")?));
-    let crop = sides("crop_size").filter(|_| flag("do_center_crop") != Some(false));
-    let (height, width) = crop.or_else(|| sides("size"))?;
-    let (crop_pct, crop_mode) = match (crop, side("size", "shortest_edge")) {
-        (Some((crop, _)), Some(edge)) if edge > 0 => (crop as f64 / edge as f64, CropMode::Center),
-        _ => (1., CropMode::Squash),
+    let sides = |key: &str| match config.get(key)? {
+        Value::Object(size) => Some((number(size.get("height")?)?, number(size.get("width")?)?)),
+        side => number(side).map(|side| (side, side)),
+    };
+    let edge = config.get("size").and_then(|size| size.get("shortest_edge")).and_then(number);
+    let crop = sides("crop_size").filter(|_| flag("do_center_crop"));
+    let whole = sides("size");
+    let (height, width) = crop.or(whole).or(edge.map(|edge| (edge, edge))).ok_or("no size")?;
+    // What is resized before the crop. DeiT's processor brings both sides to it; its own programs
+    // and we bring the short one, which is the same for square pictures.
+    let before = edge.or(whole.filter(|_| crop.is_some()).map(|(height, _)| height));
+    let (crop_pct, crop_mode) = match before {
+        Some(edge) if edge >= height && height > 0 => {
+            (height as f64 / edge as f64, CropMode::Center)
+        }
+        Some(edge) => return Err(format!("a crop of {height} from a short side of {edge}")),
+        None => (1., CropMode::Squash),
     };
     // Pillow's numbers.
-    let interpolation = match config.get("resample").and_then(Value::as_u64) {
-        Some(0) => Interpolation::Nearest,
-        Some(1) => Interpolation::Lanczos,
-        Some(3) => Interpolation::Bicubic,
-        _ => Interpolation::Bilinear,
+    let interpolation = match config.get("resample").map(Value::as_u64) {
+        Some(Some(0)) => Interpolation::Nearest,
+        Some(Some(1)) => Interpolation::Lanczos,
+        Some(Some(3)) => Interpolation::Bicubic,
+        None | Some(Some(2)) => Interpolation::Bilinear,
+        Some(_) => return Err(format!("resample {:?} is not known", config.get("resample"))),
     };
-    Some(Preprocessing {
+    let floats = |key: &str| -> std::result::Result<Vec<f64>, String> {
+        let value = config.get(key).ok_or_else(|| format!("it has no {key}"))?;
+        serde_json::from_value(value.clone()).map_err(|e| format!("{key}: {e}"))
+    };
+    Ok(Preprocessing {
         input_size: [channels, height, width],
         crop_pct,
         crop_mode,
         interpolation,
-        mean: floats(config.get("image_mean"))?,
-        std: floats(config.get("image_std"))?,
+        mean: floats("image_mean")?,
+        std: floats("image_std")?,
     })
 }
 
@@ -197,6 +237,15 @@ impl WeightFile {
     /// [`Error::File`] when that file cannot be read.
     pub fn labels_beside(&self) -> Result<Vec<String>> {
         Ok(Sidecar::beside(self)?.map(|sidecar| sidecar.labels).unwrap_or_default())
+    }
+
+    /// Whether `config.json` beside the file says that several labels may be true at once
+    /// (`problem_type` of Hugging Face).
+    ///
+    /// # Errors
+    /// [`Error::File`] when that file cannot be read.
+    pub fn multi_label_beside(&self) -> Result<bool> {
+        Ok(Sidecar::beside(self)?.is_some_and(|sidecar| sidecar.multi_label))
     }
 
     /// What pictures need, as `config.json` (timm) or `preprocessor_config.json` (Hugging Face)

@@ -84,6 +84,7 @@ fn the_decoder_goes_along_where_there_is_a_place_for_it() {
 fn the_card_travels_with_the_weights() {
     let config = VitConfig { num_classes: 2, ..crate::support::encoder() };
     let card = ModelCard {
+        multi_label: false,
         name: "tiny".into(),
         config: config.clone(),
         preprocessing: Some(Preprocessing {
@@ -135,6 +136,7 @@ fn a_model_the_other_library_does_not_have_is_an_error() {
         (VitConfig { fc_norm: Some(true), ..base.clone() }, "fc_norm"),
     ] {
         let card = ModelCard {
+            multi_label: false,
             name: "none".into(),
             config: config.clone(),
             preprocessing: None,

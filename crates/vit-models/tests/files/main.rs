@@ -12,4 +12,5 @@ mod pickles;
 mod pytorch;
 mod reports;
 mod round_trip;
+mod sidecars;
 mod support;
