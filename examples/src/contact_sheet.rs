@@ -132,7 +132,7 @@ impl ContactSheetArgs {
             bail!("the recipe {:?} makes RGB pictures: leave --channels at 3", self.recipe);
         }
         Ok(match self.recipe {
-            Recipe::Evaluation => self.data.evaluation(channels, &mean, &std),
+            Recipe::Evaluation => self.data.preprocessing(channels, &mean, &std).pipeline()?,
             Recipe::Pretrain => Pipeline::mae_pretrain(size, 0.2, channels, &mean, &std)?,
             Recipe::Finetune => {
                 let options = TimmTraining { size, ..TimmTraining::default() };

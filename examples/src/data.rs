@@ -11,9 +11,8 @@ use vit_datasets::{
     PhantomConfig, PhantomKind, Skipped, Split, Subset, Task, check_parts_disjoint, describe,
     split_by_group,
 };
-use vit_transforms::{
-    CenterCrop, Filter, Normalize, Pipeline, Pixels, Resize, ResizeSize, Step, ToGrey, ToRgb,
-};
+use vit_models::{CropMode, Interpolation, Preprocessing};
+use vit_transforms::{Pipeline, Pixels, Step, ToGrey, ToRgb};
 
 use crate::progress::{count, counter};
 
@@ -280,17 +279,16 @@ impl DataArgs {
 
     /// How evaluation prepares pictures.
     #[must_use]
-    pub fn evaluation(&self, channels: usize, mean: &[f32], std: &[f32]) -> Pipeline {
-        let resized = (self.input_size as f64 / self.crop_pct) as usize;
-        Pipeline::new(vec![
-            colour(channels),
-            Step::Resize(Resize {
-                size: ResizeSize::ShorterSide(resized),
-                filter: Filter::Bicubic,
-            }),
-            Step::CenterCrop(CenterCrop { size: self.input_size }),
-            Step::Normalize(Normalize { mean: mean.to_vec(), std: std.to_vec() }),
-        ])
+    pub fn preprocessing(&self, channels: usize, mean: &[f32], std: &[f32]) -> Preprocessing {
+        let wide = |values: &[f32]| values.iter().map(|value| f64::from(*value)).collect();
+        Preprocessing {
+            input_size: [channels, self.input_size, self.input_size],
+            crop_pct: self.crop_pct,
+            crop_mode: CropMode::Center,
+            interpolation: Interpolation::Bicubic,
+            mean: wide(mean),
+            std: wide(std),
+        }
     }
 }
 

@@ -109,8 +109,8 @@ impl FinetuneArgs {
         };
         let file = WeightFile::open(path)?;
         let mut normalisation = None;
-        let config = match Card::of(&file) {
-            Ok(card) => {
+        let config = match Card::of(&file)? {
+            Some(card) => {
                 normalisation = Some((card.mean, card.std));
                 match card.model {
                     Kind::Mae { config } => ModelConfig::Vit(config.encoder),
@@ -120,14 +120,14 @@ impl FinetuneArgs {
                     }
                 }
             }
-            Err(_) if self.encoder.model.is_none() => {
+            None if self.encoder.model.is_none() => {
                 let guess = file.guess()?;
                 guess.notes.iter().for_each(|note| println!("{}: {note}", path.display()));
                 let Architecture { name, config } = guess.architecture;
                 println!("{} is of {name}", path.display());
                 config.with_context(|| format!("{name}: say which with --model"))?
             }
-            Err(_) => self.encoder.config(self.data.input_size)?,
+            None => self.encoder.config(self.data.input_size)?,
         };
         let channels = self.encoder.in_chans.unwrap_or(config.in_chans());
         let config = config.for_pictures(self.data.input_size.into(), channels);
@@ -317,7 +317,8 @@ pub fn finetune(args: &FinetuneArgs) -> Result<PathBuf> {
     let augmentation = args.augmentation(config.in_chans(), &mean, &std);
     let train =
         args.data.loader(&data.train, augmentation, args.schedule.batch_size, Some(seed))?;
-    let pipeline = args.data.evaluation(config.in_chans(), &mean, &std);
+    let preprocessing = args.data.preprocessing(config.in_chans(), &mean, &std);
+    let pipeline = preprocessing.pipeline()?;
     let val = data
         .val
         .as_ref()
@@ -354,7 +355,8 @@ pub fn finetune(args: &FinetuneArgs) -> Result<PathBuf> {
         lora: lora.clone(),
     };
     let split = Some(split_hash(&data)?);
-    let card = Card { split, ..Card::new(model, pipeline, mean, std) };
+    let preprocessing = Some(preprocessing);
+    let card = Card { split, preprocessing, ..Card::new(model, pipeline, mean, std) };
     let mut trainer = Trainer::new(
         &task,
         &store,

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use vit_datasets::Task;
 use vit_lora::LoraConfig;
 use vit_metrics::{Calibration, OperatingPoint, ThresholdRule};
-use vit_models::{ModelConfig, WeightFile};
+use vit_models::{CARD_PART, ModelCard, ModelConfig, Preprocessing, WeightFile};
 use vit_transforms::Pipeline;
 
 /// What a model file says of itself, beside its weights: how it was built, how pictures must be
@@ -22,6 +22,9 @@ pub struct Card {
     pub mean: Vec<f32>,
     /// Normalisation: standard deviation per channel.
     pub std: Vec<f32>,
+    /// The same preparation in the words of other libraries; nothing where the pipeline does more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preprocessing: Option<Preprocessing>,
     /// Hash of the split that it was trained with, so that an evaluation can tell whether it is
     /// the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,7 +75,7 @@ impl Card {
     /// A card of a model that nothing has been fitted to after training.
     #[must_use]
     pub fn new(model: Kind, pipeline: Pipeline, mean: Vec<f32>, std: Vec<f32>) -> Self {
-        Self { model, pipeline, mean, std, split: None, decisions: None }
+        Self { model, pipeline, mean, std, preprocessing: None, split: None, decisions: None }
     }
 
     /// As metadata of a weight file.
@@ -80,15 +83,42 @@ impl Card {
     /// # Errors
     /// When it cannot be written as JSON.
     pub fn metadata(&self) -> Result<Map<String, Value>> {
-        Ok(Map::from_iter([(PART.to_string(), serde_json::to_value(self)?)]))
+        let mut parts = Map::from_iter([(PART.to_string(), serde_json::to_value(self)?)]);
+        // What the library and its tools (conversion to other libraries) read.
+        if let Some(card) = self.model_card() {
+            parts.insert(CARD_PART.to_string(), serde_json::to_value(card)?);
+        }
+        Ok(parts)
     }
 
-    /// From a weight file.
+    /// The same for readers that know vit-models only: of vision transformers whose file holds all
+    /// their weights.
+    fn model_card(&self) -> Option<ModelCard> {
+        let (config, labels) = match &self.model {
+            Kind::Mae { config } => (&config.encoder, &Task::Unlabelled),
+            Kind::Classifier { config: ModelConfig::Vit(config), labels, lora: None } => {
+                (config, labels)
+            }
+            Kind::Classifier { .. } => return None,
+        };
+        Some(ModelCard {
+            name: format!("vit_d{}_l{}_p{}", config.embed_dim, config.depth, config.patch_size),
+            config: config.clone(),
+            preprocessing: self.preprocessing.clone(),
+            labels: labels.names().to_vec(),
+            multi_label: matches!(labels, Task::MultiLabel { .. }),
+            licence: None,
+            sources: Vec::new(),
+        })
+    }
+
+    /// From a weight file; nothing where it has no card.
     ///
     /// # Errors
-    /// When the file was not written by these examples.
-    pub fn of(file: &WeightFile) -> Result<Self> {
-        Ok(file.metadata_part(PART)?)
+    /// When there is a card that cannot be read: going on without it would lose what it says.
+    pub fn of(file: &WeightFile) -> Result<Option<Self>> {
+        let there = file.metadata().contains_key(PART);
+        Ok(there.then(|| file.metadata_part(PART)).transpose()?)
     }
 
     /// Opens a file and reads its card.
@@ -97,8 +127,9 @@ impl Card {
     /// When the file cannot be read or was not written by these examples.
     pub fn open(path: &Path) -> Result<(WeightFile, Self)> {
         let file = WeightFile::open(path)?;
-        let card = Self::of(&file)
-            .with_context(|| format!("{} cannot be used here without its card", path.display()))?;
+        let card = Self::of(&file)?.with_context(|| {
+            format!("{} has no card: it was not written by this library's programs", path.display())
+        })?;
         Ok((file, card))
     }
 }

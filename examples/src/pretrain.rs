@@ -99,7 +99,8 @@ pub fn pretrain(args: &PretrainArgs) -> Result<PathBuf> {
         args.schedule.batch_size,
         Some(seed),
     )?;
-    let pipeline = args.data.evaluation(channels, &mean, &std);
+    let preprocessing = args.data.preprocessing(channels, &mean, &std);
+    let pipeline = preprocessing.pipeline()?;
     let validation = data
         .val
         .as_ref()
@@ -128,6 +129,7 @@ pub fn pretrain(args: &PretrainArgs) -> Result<PathBuf> {
         ("crop_min".to_string(), json!(args.crop_min)),
     ]);
     let card = Card::new(Kind::Mae { config }, pipeline, mean, std);
+    let card = Card { preprocessing: Some(preprocessing), ..card };
     let mut trainer = Trainer::new(
         &task,
         &store,

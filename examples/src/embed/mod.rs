@@ -74,7 +74,7 @@ pub fn embed(args: &EmbedArgs) -> Result<Option<Embedded>> {
     let pictures = args.pictures.open()?;
     let records = (0..pictures.len()).map(|i| Ok(pictures.record(i)?));
     let records = records.collect::<Result<Vec<_>>>()?;
-    let origin = args.origin(&embedder, &records)?;
+    let origin = args.origin(&embedder, pictures.as_ref(), &records)?;
     if already_there(&args.out, &origin)? {
         println!("{} is already there", args.out.display());
         return Ok(None);
@@ -125,14 +125,24 @@ pub fn embed(args: &EmbedArgs) -> Result<Option<Embedded>> {
 }
 
 impl EmbedArgs {
-    fn origin(&self, embedder: &Embedder, records: &[Record]) -> Result<Origin> {
+    fn origin(
+        &self,
+        embedder: &Embedder,
+        dataset: &dyn Dataset,
+        records: &[Record],
+    ) -> Result<Origin> {
         let mut pictures = Sha256::new();
-        for record in records {
+        for (index, record) in records.iter().enumerate() {
             pictures.update(format!("{:?}\n", (&record.id, &record.group, &record.target)));
+            // The same names may stand for other pictures.
+            let file = dataset.file(index).unwrap_or_else(|| self.pictures.data.clone().into());
+            let about = std::fs::metadata(&file).map(|about| (about.len(), about.modified().ok()));
+            pictures.update(format!("{:?}\n", about.ok()));
         }
         Ok(Origin {
             model: embedder.name.clone(),
             model_sha256: embedder.sha256.clone(),
+            configuration: embedder.config.clone(),
             preprocessing: embedder.preprocessing()?,
             features: self.features,
             batch_size: self.batch_size,

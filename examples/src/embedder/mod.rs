@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use vit_datasets::Task;
 use vit_models::candle_core::{D, DType, Device, Tensor};
-use vit_models::{Classifier, Context};
+use vit_models::{Classifier, Context, ModelConfig};
 use vit_random::Streams;
 use vit_transforms::{Image, Pipeline};
 
@@ -41,6 +41,8 @@ pub struct Embedder {
     pub sha256: String,
     /// The network. Without a head it has 0 classes.
     pub model: Box<dyn Classifier>,
+    /// How it is built.
+    pub config: ModelConfig,
     /// What the head's outputs are; unlabelled without a head.
     pub labels: Task,
     /// What was fitted on validation data: applied to probabilities.

@@ -1,7 +1,6 @@
 //! From a file or an address to a model. What any checkpoint needs is decided here and nowhere
 //! else.
 
-use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -34,15 +33,34 @@ pub struct ModelArgs {
     #[arg(long)]
     pub input_size: Option<usize>,
     /// Normalisation of pictures, for a file that does not say it.
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, conflicts_with_all = ["mean", "std"])]
     pub normalise: Option<Normalise>,
+    /// The same in numbers: mean per channel of values in 0..1, such as `0.5056`.
+    #[arg(long, value_delimiter = ',', requires = "std")]
+    pub mean: Vec<f64>,
+    /// Standard deviation per channel, such as `0.252`.
+    #[arg(long, value_delimiter = ',', requires = "mean")]
+    pub std: Vec<f64>,
 }
 
 impl ModelArgs {
     /// A model whose file says everything.
     #[must_use]
     pub fn new(model: impl Into<String>) -> Self {
-        Self { model: model.into(), hub: HubArgs::default(), input_size: None, normalise: None }
+        Self {
+            model: model.into(),
+            hub: HubArgs::default(),
+            input_size: None,
+            normalise: None,
+            mean: Vec::new(),
+            std: Vec::new(),
+        }
+    }
+
+    /// The normalisation that was told, if any.
+    fn told(&self) -> Option<(Vec<f64>, Vec<f64>)> {
+        let numbers = (!self.mean.is_empty()).then(|| (self.mean.clone(), self.std.clone()));
+        self.normalise.map(Normalise::values).or(numbers)
     }
 }
 
@@ -75,12 +93,12 @@ impl Embedder {
         let located = if args.model.starts_with("hf://") {
             args.hub.locate(&args.model)?
         } else {
-            local(&args.model)?
+            local(&args.model)
         };
         let file = WeightFile::open(&located.path)?;
-        let mut embedder = match Card::of(&file) {
-            Ok(card) => of_ours(&file, card, args, device)?,
-            Err(_) => of_any(&file, args, device)?,
+        let mut embedder = match Card::of(&file)? {
+            Some(card) => of_ours(&file, card, args, device)?,
+            None => of_any(&file, args, device)?,
         };
         ensure!(
             !embedder.pipeline.is_random(),
@@ -88,7 +106,7 @@ impl Embedder {
             args.model
         );
         embedder.pipeline.validate().with_context(|| format!("the pipeline of {}", args.model))?;
-        (embedder.name, embedder.sha256) = (located.name, located.sha256);
+        (embedder.name, embedder.sha256) = (located.name, sha256(&file)?);
         let (names, outputs) = (embedder.labels.names().len(), embedder.model.num_classes());
         ensure!(
             names == outputs || names == 0,
@@ -106,10 +124,10 @@ fn of_ours(file: &WeightFile, card: Card, args: &ModelArgs, device: &Device) -> 
         Kind::Classifier { config, labels, lora } => (config, labels, lora),
     };
     let sealed = config.img_size();
-    if args.normalise.is_some() || args.input_size.is_some_and(|side| sealed != side.into()) {
+    if args.told().is_some() || args.input_size.is_some_and(|side| sealed != side.into()) {
         bail!(
-            "{} says how its pictures are prepared ({sealed} pixels); --input-size and --normalise \
-             are for files that do not",
+            "{} says how its pictures are prepared ({sealed} pixels); --input-size, --normalise, \
+             --mean and --std are for files that do not",
             args.model
         );
     }
@@ -123,7 +141,7 @@ fn of_ours(file: &WeightFile, card: Card, args: &ModelArgs, device: &Device) -> 
             build(&config, Some(&lora), &store.frozen())?
         }
     };
-    let embedder = embedder(Box::new(model), input(&config), labels, card.pipeline, device);
+    let embedder = embedder(Box::new(model), config, labels, card.pipeline, device);
     Ok(Embedder { decisions: card.decisions, ..embedder })
 }
 
@@ -146,108 +164,125 @@ fn of_any(file: &WeightFile, args: &ModelArgs, device: &Device) -> Result<Embedd
     if let ModelConfig::Vit(config) = &config {
         options.file_grid = Some(config.grid());
     }
-    let size = args.input_size.map_or(config.img_size(), Into::into);
+    let stated = match card.as_ref().and_then(|card| card.preprocessing.clone()) {
+        Some(stated) => Some(stated),
+        None => file.preprocessing_beside()?,
+    };
+    // Pictures are as large as told, else as stated, else as the position table was made for.
+    let of_stated = stated.as_ref().map(|stated| {
+        let [_, height, width] = stated.input_size;
+        (height, width).into()
+    });
+    let size = args.input_size.map(Into::into).or(of_stated).unwrap_or(config.img_size());
     let channels = config.in_chans();
     let config = config.for_pictures(size, channels);
     if let ModelConfig::Vit(config) = &config {
         options = options.for_model(config);
     }
-    let preprocessing = preprocessing(file, card.as_ref(), &name, &config, args)?;
+    let preprocessing = Preprocessing {
+        input_size: input(&config),
+        ..preprocessing(file, stated, &name, &config, args)?
+    };
     let (model, report) = Model::from_weights(&config, file, &options, device)?;
     print!("{name}: {report}");
-    let names = card.map_or_else(|| file.labels_beside(), |card| Ok(card.labels))?;
-    let labels = if names.len() == config.num_classes() && !names.is_empty() {
-        Task::SingleLabel { classes: names }
-    } else {
-        Task::Unlabelled
+    let Preprocessing { mean, std, crop_pct, .. } = &preprocessing;
+    println!("  pictures: {size} pixels, crop {crop_pct}, mean {mean:?}, std {std:?}");
+    let (names, several) = match card {
+        Some(card) => (card.labels, card.multi_label),
+        None => (file.labels_beside()?, file.multi_label_beside()?),
+    };
+    let labels = match names.len() == config.num_classes() && !names.is_empty() {
+        true if several => Task::MultiLabel { findings: names },
+        true => Task::SingleLabel { classes: names },
+        false => Task::Unlabelled,
     };
     let pipeline = preprocessing.pipeline()?;
-    Ok(embedder(Box::new(model), input(&config), labels, pipeline, device))
+    Ok(embedder(Box::new(model), config, labels, pipeline, device))
 }
 
-/// How pictures are prepared: as the card says, else a configuration beside the file, else what the
-/// published model of this name does, with the normalisation told. A contradiction is refused.
+/// How pictures are prepared: as stated, else what the published model of this name does, else what
+/// was told. A contradiction is refused.
 fn preprocessing(
     file: &WeightFile,
-    card: Option<&ModelCard>,
+    stated: Option<Preprocessing>,
     name: &str,
     config: &ModelConfig,
     args: &ModelArgs,
 ) -> Result<Preprocessing> {
-    let stated = match card.and_then(|card| card.preprocessing.clone()) {
-        Some(stated) => Some(stated),
-        None => file.preprocessing_beside()?,
-    };
-    let told = args.normalise.map(Normalise::values);
-    if let (Some(stated), Some((mean, std))) = (&stated, &told)
-        && (&stated.mean, &stated.std) != (mean, std)
-    {
-        bail!(
-            "{} is normalised by mean {:?} and std {:?}, which --normalise contradicts",
-            args.model,
-            stated.mean,
-            stated.std
-        );
+    let told = args.told();
+    if let Some(stated) = stated {
+        if let Some((mean, std)) = told.filter(|(m, s)| (m, s) != (&stated.mean, &stated.std)) {
+            bail!(
+                "{} is normalised by mean {:?} and std {:?}, which {mean:?} and {std:?} contradict",
+                args.model,
+                stated.mean,
+                stated.std
+            );
+        }
+        return Ok(stated);
     }
-    // timm's names do not tell MAE's weights from others; the other families have one habit each.
-    let family = file.family();
-    let known = !matches!(family, Family::Timm | Family::SmpEncoder | Family::Unknown);
-    let preset = || match config {
+    // timm's names do not tell MAE's weights from others, and every MAE of the field was trained
+    // with statistics of its own; the other families have one habit each.
+    let own = [Family::Timm, Family::Mae, Family::Mrm, Family::SmpEncoder, Family::Unknown];
+    let published = match config {
         ModelConfig::Vit(_) => Preset::by_name(name).ok().map(|preset| preset.preprocessing),
         _ => Some(Preprocessing::torchvision()),
     };
-    let mut found = match stated {
-        Some(stated) => stated,
-        None => {
-            let preset = preset().filter(|_| known || told.is_some());
-            let plain = || told.as_ref().map(|(mean, std)| whole(mean, std));
-            preset.or_else(plain).with_context(|| {
-                format!(
-                    "nothing says how pictures of {} are prepared: give --normalise imagenet (MAE, \
-                     DeiT, DINOv2) or half (ViT of Google and timm's augreg)",
-                    args.model
-                )
-            })?
+    match (published, told) {
+        (published, Some((mean, std))) => {
+            Ok(Preprocessing { mean, std, ..published.unwrap_or_else(whole) })
         }
-    };
-    if let Some((mean, std)) = told {
-        (found.mean, found.std) = (mean, std);
+        (Some(published), None) if !own.contains(&file.family()) => Ok(published),
+        _ => bail!(
+            "nothing says how pictures of {} are normalised: give --normalise imagenet (MAE, \
+             RETFound, DeiT, DINOv2), --normalise half (ViT of Google and timm's augreg), or the \
+             numbers of its training with --mean and --std (medical_mae: 0.5056 and 0.252)",
+            args.model
+        ),
     }
-    found.input_size = input(config);
-    Ok(found)
 }
 
 /// For a size that nobody published: the whole short side, Pillow's bicubic filter.
-fn whole(mean: &[f64], std: &[f64]) -> Preprocessing {
+fn whole() -> Preprocessing {
     Preprocessing {
         input_size: [0; 3],
         crop_pct: 1.,
         crop_mode: CropMode::Center,
         interpolation: Interpolation::Bicubic,
-        mean: mean.to_vec(),
-        std: std.to_vec(),
+        mean: Vec::new(),
+        std: Vec::new(),
     }
 }
 
 fn embedder(
     model: Box<dyn Classifier>,
-    input: [usize; 3],
+    config: ModelConfig,
     labels: Task,
     pipeline: vit_transforms::Pipeline,
     device: &Device,
 ) -> Embedder {
     let (name, sha256) = (String::new(), String::new());
     let device = device.clone();
-    Embedder { name, sha256, model, labels, decisions: None, pipeline, input, device }
+    let input = input(&config);
+    Embedder { name, sha256, model, config, labels, decisions: None, pipeline, input, device }
 }
 
-fn local(model: &str) -> Result<Located> {
+fn local(model: &str) -> Located {
     let path = Path::new(model);
-    let mut file = File::open(path).with_context(|| model.to_string())?;
-    let mut hash = Sha256::new();
-    std::io::copy(&mut file, &mut hash).with_context(|| model.to_string())?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(Located { name, path: path.to_path_buf(), sha256: format!("{:x}", hash.finalize()) })
+    Located { name, path: path.to_path_buf() }
+}
+
+/// SHA-256 of the weights; of several files that of their hashes, in the order of their names.
+fn sha256(file: &WeightFile) -> Result<String> {
+    Ok(match file.hashes()?.as_slice() {
+        [one] => one.sha256.clone(),
+        several => {
+            let mut hash = Sha256::new();
+            several.iter().for_each(|part| hash.update(&part.sha256));
+            format!("{:x}", hash.finalize())
+        }
+    })
 }
 
 /// Channels, height and width of the pictures.

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use vit_datasets::{Record, Task};
+use vit_models::ModelConfig;
 
 use crate::embedder::Features;
 
@@ -37,13 +38,16 @@ pub struct Origin {
     pub model: String,
     /// SHA-256 of its weights.
     pub model_sha256: String,
+    /// How the model was built: not all of it is in the weights.
+    pub configuration: ModelConfig,
     /// SHA-256 of the pipeline's JSON.
     pub preprocessing: String,
     /// Which numbers of the model they are.
     pub features: Features,
     /// Pictures per batch: rounding depends on it.
     pub batch_size: usize,
-    /// SHA-256 of the ids, groups and labels of all pictures, the skipped ones too.
+    /// SHA-256 of the ids, groups and labels of all pictures, the skipped ones too, and of size and
+    /// time of the files that hold them.
     pub pictures: String,
 }
 
