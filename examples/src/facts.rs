@@ -55,14 +55,23 @@ fn hex(bytes: &[u8]) -> String {
 /// Where the data come from and what each part holds.
 pub(crate) fn data_card(args: &DataArgs, data: &OpenData) -> Result<Facts> {
     let mut facts = vec![fact("Source", &args.data)];
+    let any = data.whole.as_ref().unwrap_or(&data.train);
+    if let Some(card) = any.card() {
+        facts.push(fact("Data set", format!("{} ({})", card.name, card.link)));
+        facts.push(fact("Licence", card.licence));
+        facts.push(fact("Terms", card.terms));
+        facts.push(fact("To cite", card.citation));
+    }
+    if let Some(whole) = &data.whole {
+        facts.push(fact("All of it", describe(whole.as_ref())?));
+    }
     for (name, part) in data.parts() {
-        let description = describe(part.as_ref())?;
-        let what = match (name, description.groups == description.len) {
-            ("train", _) => "Training part",
-            ("val", _) => "Validation part",
+        let what = match name {
+            "train" => "Training part",
+            "val" => "Validation part",
             _ => "Test part",
         };
-        facts.push(fact(what, description.to_string().trim_end()));
+        facts.push(fact(what, describe(part.as_ref())?));
     }
     Ok(facts)
 }
