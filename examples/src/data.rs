@@ -109,7 +109,7 @@ pub enum Split3 {
 
 /// A data set with its parts.
 pub struct OpenData {
-    /// All of it, where it comes in one piece and was split here.
+    /// What was divided here: all of it, or the source of the training part.
     pub whole: Option<Arc<dyn Dataset>>,
     /// Training part.
     pub train: Arc<dyn Dataset>,
@@ -395,7 +395,7 @@ impl OpenData {
     /// # Errors
     /// When a record cannot be read.
     pub fn print(&self) -> Result<()> {
-        let whole = self.whole.as_ref().map(|whole| ("all", whole));
+        let whole = self.whole.as_ref().map(|whole| ("whole", whole));
         for (name, part) in whole.into_iter().chain(self.parts()) {
             let text = describe(part.as_ref())?.to_string();
             println!("{name:>5}: {}", text.trim_end().replace('\n', "\n       "));

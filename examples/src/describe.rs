@@ -28,7 +28,7 @@ pub struct DescribeArgs {
 /// When the data cannot be opened, or a record cannot be read.
 pub fn describe(args: &DescribeArgs) -> Result<bool> {
     let open = args.data.open()?;
-    let whole = open.whole.as_ref().map(|whole| ("all", whole));
+    let whole = open.whole.as_ref().map(|whole| ("whole", whole));
     let mut card = None;
     let mut as_expected = true;
     for (name, part) in whole.into_iter().chain(open.parts()) {

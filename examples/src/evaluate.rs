@@ -226,7 +226,7 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<EvaluationReport> {
     builder = builder.section("Data", facts::data_card(&args.data, &data)?);
     builder = builder.section("Split", facts::split(judge.card(), &data, &args.data)?);
     if let Some(path) = &args.audit {
-        builder = builder.section("Audit", facts::audit(path)?);
+        builder = builder.section("Audit", facts::audit(path, &args.checkpoint)?);
     }
     builder = builder.section("Preprocessing", facts::preprocessing(&judge.card().pipeline)?);
     builder = builder.section("Model", facts::model(&judge)?);

@@ -80,7 +80,8 @@ impl Parts {
             None => None,
         };
         let open = |name: &str, part: &Value| open_part(name, part, vocabulary.as_ref());
-        let mut train = open("train", &self.train)?;
+        let source = open("train", &self.train)?;
+        let mut train = Arc::clone(&source);
         let val = match &self.val {
             Some(Value::Number(share)) => {
                 let share = share.as_f64().unwrap_or_default();
@@ -111,7 +112,9 @@ impl Parts {
                 );
             }
         }
-        Ok(OpenData { whole: None, train: kept(train), val: val.map(kept), test: test.map(kept) })
+        let divided = train.len() < source.len();
+        let whole = divided.then_some(source);
+        Ok(OpenData { whole, train: kept(train), val: val.map(kept), test: test.map(kept) })
     }
 }
 

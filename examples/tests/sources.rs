@@ -120,6 +120,8 @@ fn subgroups_come_from_the_data() {
     );
     let page = fs::read_to_string(home.join("report/report.html")).unwrap();
     assert!(page.contains(found["hash"].as_str().unwrap()), "the audit's result is on the page");
+    let began = "<dt>Audit that the training began with</dt><dd>this one</dd>";
+    assert!(page.contains(began), "the run remembers its audit");
 
     // A table takes the place of what the data say; without one an unknown column is an error.
     let table = home.join("sites.csv");
@@ -154,9 +156,9 @@ fn parts_whole_sources_and_what_is_refused() {
     let mut both = parts.clone();
     both["train"] = json!([parts["train"], parts["val"]]);
     both["val"] = json!(0.25);
-    assert_eq!(sizes(&both), [0, 36, 12, 48]);
+    assert_eq!(sizes(&both), [48, 36, 12, 48]);
     both["train_fraction"] = json!(0.5);
-    assert_eq!(sizes(&both), [0, 18, 12, 48]);
+    assert_eq!(sizes(&both), [48, 18, 12, 48]);
 
     let change = |key: &str, value: Value| {
         let mut changed = parts.clone();
