@@ -46,13 +46,15 @@ fn describe_part(name: &str, part: &Arc<dyn Dataset>) -> Result<bool> {
     let description = vit_datasets::describe(part.as_ref())?;
     let origin = if description.name.is_empty() { "" } else { &format!(" ({})", description.name) };
     println!("{name}{origin}");
+    let names = description.classes.iter().map(|class| class.name.chars().count());
+    let width = names.max().unwrap_or_default().max("samples".len());
     let row = |what: &str, found: usize, expected: Option<usize>, note: &str| {
         let expected = match expected {
             Some(expected) if expected == found => "as expected".to_string(),
             Some(expected) => format!("NOT the expected {expected}"),
             None => String::new(),
         };
-        println!("{}", format!("  {what:<36} {found:>8}  {note:<22}  {expected}").trim_end());
+        println!("{}", format!("  {what:<width$} {found:>8}  {note:<22}  {expected}").trim_end());
     };
     row("samples", description.len, description.expected.map(|e| e.samples), "");
     let groups = if description.groups == description.len { "each its own" } else { "" };
@@ -89,6 +91,9 @@ fn attribute(part: &dyn Dataset, name: &str) -> Result<String> {
         *values.entry(part.attribute(index, name)?.unwrap_or_default()).or_default() += 1;
     }
     let unknown = values.remove("").unwrap_or_default();
+    if values.is_empty() {
+        return Ok("unknown".into());
+    }
     let missing = if unknown == 0 { String::new() } else { format!("; unknown {unknown}") };
     if values.len() <= MOST_VALUES {
         let counts = values.iter().map(|(value, count)| format!("{value} {count}"));
