@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use vit_datasets::audit::{
     Attributes, Audit, AuditOptions, AuditReport, FileList, ListLabels, ListOptions, Severity,
 };
-use vit_datasets::{Dataset, GroupRule, ImageFolder, ImageFolderOptions};
+use vit_datasets::{Dataset, GroupRule, ImageFolder, ImageFolderOptions, attribute};
 use vit_models::write_atomic;
 
 use crate::DataArgs;
@@ -54,10 +54,11 @@ pub struct AuditArgs {
     /// Attributes: column with the file name, the id or the patient.
     #[arg(long, default_value = "file")]
     pub attributes_key: String,
-    /// Attributes: column with ages to check.
+    /// Column with ages to check, of the attributes or of what the data say (where they have `age`,
+    /// that is checked anyway).
     #[arg(long)]
     pub age: Option<String>,
-    /// Attributes: columns to count labels by; several times.
+    /// Columns to count labels by, of the attributes or of what the data say; several times.
     #[arg(long = "subgroup")]
     pub subgroups: Vec<String>,
     /// Leaves the pictures unread: names, patients and labels only.
@@ -138,28 +139,24 @@ impl AuditArgs {
     }
 
     fn build(&self) -> Result<Audit> {
+        let parts = self.datasets()?;
+        let attributes = match &self.attributes {
+            Some(path) => Attributes::read(path, &self.attributes_key, ',')?,
+            None => Attributes::of(parts.iter().map(|(_, part)| part.as_ref()))?,
+        };
+        let usual = || attributes.has(attribute::AGE).then(|| attribute::AGE.to_owned());
         let mut audit = Audit::new(AuditOptions {
             pictures: !self.no_pictures,
             near_bits: self.near_bits,
             near_correlation: self.near_correlation,
-            age: self.age.clone(),
+            age: self.age.clone().or_else(usual),
             subgroups: self.subgroups.clone(),
             workers: self.data.num_workers,
             ..AuditOptions::default()
-        });
-        if self.parts.is_empty() && self.lists.is_empty() && self.nested.is_empty() {
-            let open = self.data.open()?;
-            let others = [("val", open.val), ("test", open.test)];
-            audit = audit.part("train", open.train);
-            for (name, part) in others {
-                if let Some(part) = part {
-                    audit = audit.part(name, part);
-                }
-            }
-        }
-        for part in &self.parts {
-            let (name, path) = named(part)?;
-            audit = audit.part(name, self.dataset(path)?);
+        })
+        .attributes(attributes);
+        for (name, part) in parts {
+            audit = audit.part(name, part);
         }
         for list in &self.lists {
             let (name, path) = named(list)?;
@@ -172,10 +169,21 @@ impl AuditArgs {
         if let Some(master) = &self.master {
             audit = audit.master(self.read_list(master)?);
         }
-        if let Some(path) = &self.attributes {
-            audit = audit.attributes(Attributes::read(path, &self.attributes_key, ',')?);
-        }
         Ok(audit)
+    }
+
+    /// The splits whose pictures are at hand.
+    fn datasets(&self) -> Result<Vec<(String, Arc<dyn Dataset>)>> {
+        let mut parts = Vec::new();
+        if self.parts.is_empty() && self.lists.is_empty() && self.nested.is_empty() {
+            let open = self.data.open_unchecked()?;
+            parts.extend(open.parts().map(|(name, part)| (name.to_owned(), Arc::clone(part))));
+        }
+        for part in &self.parts {
+            let (name, path) = named(part)?;
+            parts.push((name.to_owned(), self.dataset(path)?));
+        }
+        Ok(parts)
     }
 
     fn dataset(&self, path: &Path) -> Result<Arc<dyn Dataset>> {

@@ -3,21 +3,23 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use vit_datasets::Dataset;
 use vit_train::SampleColumns;
-
-use crate::DataArgs;
 
 /// What is known of samples beside picture and label.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ColumnArgs {
-    /// Table with what is known of each sample: sex, age, view, site, … (default: the `.csv` of
-    /// `--data`).
+    /// Table with what is known of each sample: sex, age, view, site, … (default: what the data
+    /// themselves say; for tables that is every column).
     #[arg(long)]
     pub attributes: Option<PathBuf>,
     /// Column of `--attributes` with the samples' ids, as predictions.csv has them.
     #[arg(long, default_value = "id")]
     pub attributes_id: String,
 }
+
+/// Bands of ages where none are named: below 18, 18 to below 40, and so on.
+const AGE_BANDS: [f64; 4] = [18., 40., 65., 80.];
 
 /// A column as a user names it: `sex`, or `age:40:60` for the bands below 40, 40 to 59, from 60.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +44,19 @@ impl Wanted {
         Ok(Self { name, bounds })
     }
 
+    /// With the usual bands if this is an age in years without bands: as many subgroups as years
+    /// would leave too few samples in each.
+    fn with_age_bands(mut self, cells: &Cells) -> Self {
+        let years = |cell: &String| cell.is_empty() || cell.parse::<f64>().is_ok();
+        if self.bounds.is_empty()
+            && self.name.eq_ignore_ascii_case("age")
+            && cells.values().all(years)
+        {
+            self.bounds = AGE_BANDS.to_vec();
+        }
+        self
+    }
+
     /// The cell, or the band it is in. What is no number, as an age that nobody noted, is unknown.
     fn value(&self, cell: &str) -> String {
         let (Some(first), Some(last)) = (self.bounds.first(), self.bounds.last()) else {
@@ -59,30 +74,55 @@ impl Wanted {
     }
 }
 
-/// The columns of these names, by the samples' ids. Each is stored under its name as given.
+/// Cells of one column by the samples' ids.
+type Cells = HashMap<String, String>;
+
+/// The columns of these names, by the samples' ids. Each is stored under its name as given. They
+/// come from the table of `--attributes`, else from what the data say of the samples of `part`.
 ///
 /// # Errors
-/// When there is no table, or it lacks a column (the error names those it has).
+/// When there is no such column (the error names those there are).
 pub(crate) fn sample_columns(
     args: &ColumnArgs,
-    data: &DataArgs,
+    part: &dyn Dataset,
     names: &[String],
 ) -> Result<SampleColumns> {
     if names.is_empty() {
         return Ok(SampleColumns::new());
     }
     let wanted = names.iter().map(|name| Wanted::parse(name)).collect::<Result<Vec<_>>>()?;
-    let path = Path::new(&data.data);
-    let is_csv = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv"));
-    let (table, id, suffix) = match &args.attributes {
-        Some(table) => (table.as_path(), args.attributes_id.as_str(), ""),
-        None if is_csv => (path, data.csv_file.as_str(), data.csv_suffix.as_str()),
-        None => bail!(
-            "subgroups by {}: --data {} has no table of attributes; name one with --attributes",
-            names.join(", "),
-            data.data
-        ),
+    let cells = match &args.attributes {
+        Some(table) => of_table(table, &args.attributes_id, &wanted)?,
+        None => of_data(part, &wanted)?,
     };
+    let banded = wanted.into_iter().zip(cells).map(|(wanted, cells)| {
+        let wanted = wanted.with_age_bands(&cells);
+        cells.into_iter().map(|(id, cell)| (id, wanted.value(&cell))).collect()
+    });
+    Ok(names.iter().cloned().zip(banded).collect())
+}
+
+fn of_data(part: &dyn Dataset, wanted: &[Wanted]) -> Result<Vec<Cells>> {
+    let known = part.attribute_names();
+    if let Some(Wanted { name, .. }) = wanted.iter().find(|wanted| !known.contains(&wanted.name)) {
+        let known = if known.is_empty() { "nothing".into() } else { known.join(", ") };
+        bail!(
+            "subgroups by {name}: beside labels the data tell {known}; a table with more is named \
+             with --attributes"
+        );
+    }
+    let mut columns = vec![Cells::new(); wanted.len()];
+    for index in 0..part.len() {
+        let id = part.record(index)?.id;
+        for (column, wanted) in columns.iter_mut().zip(wanted) {
+            let cell = part.attribute(index, &wanted.name)?.unwrap_or_default();
+            column.insert(id.clone(), cell);
+        }
+    }
+    Ok(columns)
+}
+
+fn of_table(table: &Path, id: &str, wanted: &[Wanted]) -> Result<Vec<Cells>> {
     let mut reader = csv::ReaderBuilder::new()
         .trim(csv::Trim::All)
         .from_path(table)
@@ -96,15 +136,15 @@ pub(crate) fn sample_columns(
     };
     let id = place(id)?;
     let places = wanted.iter().map(|wanted| place(&wanted.name)).collect::<Result<Vec<_>>>()?;
-    let mut columns = vec![HashMap::new(); names.len()];
+    let mut columns = vec![Cells::new(); wanted.len()];
     for row in reader.records() {
         let row = row.with_context(|| format!("{}", table.display()))?;
-        let id = normalised(&format!("{}{suffix}", row.get(id).unwrap_or_default()));
-        for ((column, wanted), place) in columns.iter_mut().zip(&wanted).zip(&places) {
-            column.insert(id.clone(), wanted.value(row.get(*place).unwrap_or_default()));
+        let id = normalised(row.get(id).unwrap_or_default());
+        for (column, place) in columns.iter_mut().zip(&places) {
+            column.insert(id.clone(), row.get(*place).unwrap_or_default().to_string());
         }
     }
-    Ok(names.iter().cloned().zip(columns).collect())
+    Ok(columns)
 }
 
 /// A path as the data sets write it into ids.
@@ -136,6 +176,17 @@ mod tests {
             assert_eq!(age.value(cell), band, "{cell}");
         }
         assert_eq!(Wanted::parse("sex").unwrap().value("f"), "f");
+        let cells = |cell: &str| Cells::from([("a".into(), cell.into()), ("b".into(), "".into())]);
+        let banded = |name: &str, cell: &str| {
+            Wanted::parse(name).unwrap().with_age_bands(&cells(cell)).value(cell)
+        };
+        for (years, band) in [("17", "below 18"), ("18", "18 to below 40"), ("80", "80 and above")]
+        {
+            assert_eq!(banded("age", years), band);
+        }
+        assert_eq!(banded("age:50", "17"), "below 50", "bands that are named");
+        assert_eq!(banded("age", "old"), "old", "groups that the table has made");
+        assert_eq!(banded("day", "17"), "17");
         assert!(Wanted::parse("age:60:40").is_err());
         assert!(Wanted::parse("age:old").unwrap_err().to_string().contains("'old'"));
     }

@@ -8,25 +8,40 @@ use vit_datasets::audit::AuditReport;
 use vit_datasets::{
     CacheOptions, Cached, CsvLabels, CsvOptions, CsvTable, Dataset, ErrorPolicy, GroupRule,
     ImageFolder, ImageFolderOptions, InMemory, Loader, LoaderConfig, MedMnist, Phantom,
-    PhantomConfig, PhantomKind, Skipped, Split, Subset, Task, check_parts_disjoint, describe,
-    split_by_group,
+    PhantomConfig, PhantomKind, Skipped, Split, Subset, Task, check_group_disjoint,
+    check_parts_disjoint, describe, split_by_group,
 };
 use vit_models::{CropMode, Interpolation, Preprocessing};
 use vit_transforms::{Pipeline, Pixels, Step, ToGrey, ToRgb};
 
+use crate::medmnist;
 use crate::progress::{count, counter};
+use crate::sources::Sources;
 
 /// Decoded pictures are kept in memory up to this many bytes.
-const CACHE_BYTES: usize = 1 << 30;
+pub(crate) const CACHE_BYTES: usize = 1 << 30;
+/// Before the name of a set of `MedMNIST`.
+const MEDMNIST: &str = "medmnist:";
 /// Pictures the normalisation is measured on.
 const MEASURED: usize = 512;
 
 /// Which data, and how they are read.
 #[derive(Debug, Clone, Args)]
 pub struct DataArgs {
-    /// `phantom`, `phantom-endoscopy`, a MedMNIST `.npz`, an image folder, or a `.csv`.
+    /// `phantom`, `phantom-endoscopy`, a MedMNIST set by name (`medmnist:breastmnist_224`) or
+    /// `.npz`, an image folder, a `.csv` or `.parquet` table, or a `.json` that describes data sets
+    /// (see docs/datasets.md).
     #[arg(long, default_value = "phantom")]
     pub data: String,
+    /// MedMNIST by name: folder of the files.
+    #[arg(long, default_value = "data")]
+    pub data_dir: PathBuf,
+    /// MedMNIST by name: fetches the file if it is not there, and checks its MD5.
+    #[arg(long)]
+    pub download: bool,
+    /// MedMNIST by name: address of a folder to fetch the file from instead of the authors'.
+    #[arg(long)]
+    pub mirror: Option<String>,
     /// CSV: folder of the pictures (default: the table's folder).
     #[arg(long)]
     pub csv_root: Option<PathBuf>,
@@ -93,6 +108,8 @@ pub enum Split3 {
 
 /// A data set with its parts.
 pub struct OpenData {
+    /// What was divided here: all of it, or the source of the training part.
+    pub whole: Option<Arc<dyn Dataset>>,
     /// Training part.
     pub train: Arc<dyn Dataset>,
     /// Validation part, if there is one.
@@ -102,26 +119,59 @@ pub struct OpenData {
 }
 
 impl DataArgs {
-    /// Opens the data and prints what was found.
+    /// Opens the data.
     ///
     /// # Errors
     /// When the data cannot be read, or a patient is in two parts.
     pub fn open(&self) -> Result<OpenData> {
         self.audit_hash()?;
+        let open = self.open_unchecked()?;
+        if let Some(sources) = self.sources()
+            && !sources?.0.allows_shared_groups()
+        {
+            let parts: Vec<&dyn Dataset> = open.parts().map(|(_, part)| part.as_ref()).collect();
+            check_group_disjoint(&parts).with_context(|| {
+                format!(
+                    "{}: groups are patients; where equal names are different patients, or a \
+                     published split is to be used as it is, say \"allow_shared_groups\": true",
+                    self.data
+                )
+            })?;
+        }
+        self.cached(open)
+    }
+
+    /// The data without cache, and with patients in several parts if the parts say so: for the
+    /// audit, which is to find them.
+    pub(crate) fn open_unchecked(&self) -> Result<OpenData> {
+        if let Some(sources) = self.sources() {
+            return sources?.0.open(self.split_seed);
+        }
         let path = Path::new(&self.data);
         let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
-        let open = match (self.data.as_str(), extension.as_deref()) {
-            ("phantom", _) => self.split(&self.phantom(PhantomKind::Xray)?)?,
-            ("phantom-endoscopy", _) => self.split(&self.phantom(PhantomKind::Endoscopy)?)?,
-            (_, Some("npz")) => Self::medmnist(path)?,
-            (_, Some("csv")) => self.split(&self.csv(path)?)?,
-            _ if path.is_dir() => self.folder(path)?,
+        match (self.data.as_str(), extension.as_deref()) {
+            ("phantom", _) => self.split(&self.phantom(PhantomKind::Xray)?),
+            ("phantom-endoscopy", _) => self.split(&self.phantom(PhantomKind::Endoscopy)?),
+            (name, _) if name.starts_with(MEDMNIST) => {
+                let name = name.trim_start_matches(MEDMNIST);
+                Self::medmnist(&medmnist::file(self, name)?)
+            }
+            (_, Some("npz")) => Self::medmnist(path),
+            (_, Some("csv" | "parquet")) => self.split(&self.csv(path)?),
+            _ if path.is_dir() => self.folder(path),
             _ => bail!(
-                "--data {}: neither `phantom`, `phantom-endoscopy`, an .npz, a .csv nor a folder",
+                "--data {}: neither `phantom`, `phantom-endoscopy`, `{MEDMNIST}NAME`, an .npz, a \
+                 .csv, a .parquet, a .json nor a folder",
                 self.data
             ),
-        };
-        self.cached(open)
+        }
+    }
+
+    /// The descriptions of a `.json`, and the value of the file.
+    fn sources(&self) -> Option<Result<(Sources, Value)>> {
+        let path = Path::new(&self.data);
+        let is_json = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"));
+        is_json.then(|| Sources::read(path))
     }
 
     /// The parts, with the training pictures in the cache if there is to be one. Validation and
@@ -157,6 +207,7 @@ impl DataArgs {
         let open =
             |split| -> Result<Arc<dyn Dataset>> { Ok(Arc::new(MedMnist::open(path, split)?)) };
         Ok(OpenData {
+            whole: None,
             train: open(Split::Train)?,
             val: Some(open(Split::Val)?),
             test: Some(open(Split::Test)?),
@@ -181,6 +232,7 @@ impl DataArgs {
             file_suffix: self.csv_suffix.clone(),
             labels,
             group_column: self.csv_group.clone(),
+            attribute_columns: vec!["*".into()],
             ..CsvOptions::new(root, self.csv_file.clone())
         };
         Ok(Arc::new(InMemory::new(Arc::new(CsvTable::open(path, &options)?), CACHE_BYTES)))
@@ -201,23 +253,15 @@ impl DataArgs {
         let has = |names: &[&str]| names.iter().any(|name| root.join(name).is_dir());
         let part = |names: &[&str], split| has(names).then(|| open(Some(split))).transpose();
         Ok(OpenData {
+            whole: None,
             train: open(Some(Split::Train))?,
             val: part(&["val", "valid", "validation"], Split::Val)?,
             test: part(&["test"], Split::Test)?,
         })
     }
 
-    /// 70 % training, 10 % validation, 20 % test, no patient in two parts.
     fn split(&self, all: &Arc<dyn Dataset>) -> Result<OpenData> {
-        let parts = split_by_group(all.as_ref(), &[0.7, 0.1, 0.2], self.split_seed)?;
-        check_parts_disjoint(all.as_ref(), &parts)?;
-        let mut subsets = Vec::new();
-        for part in parts {
-            subsets.push(Arc::new(Subset::new(Arc::clone(all), part)?) as Arc<dyn Dataset>);
-        }
-        let mut subsets = subsets.into_iter();
-        let train = subsets.next().context("the split has no training part")?;
-        Ok(OpenData { train, val: subsets.next(), test: subsets.next() })
+        split_whole(all, self.split_seed)
     }
 
     /// The result of the audit that the run is to remember.
@@ -243,6 +287,10 @@ impl DataArgs {
         });
         if self.cache.is_some() {
             settings["cache_side"] = self.cache_side.into();
+        }
+        // The file may change while its name does not.
+        if let Some(Ok((_, sources))) = self.sources() {
+            settings["sources"] = sources;
         }
         // `open` has told what is wrong with a report that cannot be read.
         if let Ok(Some(hash)) = self.audit_hash() {
@@ -292,6 +340,20 @@ impl DataArgs {
     }
 }
 
+/// 70 % training, 10 % validation, 20 % test, no patient in two parts.
+pub(crate) fn split_whole(all: &Arc<dyn Dataset>, seed: u64) -> Result<OpenData> {
+    let parts = split_by_group(all.as_ref(), &[0.7, 0.1, 0.2], seed)?;
+    check_parts_disjoint(all.as_ref(), &parts)?;
+    let mut subsets = Vec::new();
+    for part in parts {
+        subsets.push(Arc::new(Subset::new(Arc::clone(all), part)?) as Arc<dyn Dataset>);
+    }
+    let mut subsets = subsets.into_iter();
+    let train = subsets.next().context("the split has no training part")?;
+    let whole = Some(Arc::clone(all));
+    Ok(OpenData { whole, train, val: subsets.next(), test: subsets.next() })
+}
+
 /// Prints the samples that training went on without.
 pub(crate) fn print_skipped(loader: &Loader) {
     for Skipped { id, reason, times, .. } in loader.skipped() {
@@ -331,7 +393,8 @@ impl OpenData {
     /// # Errors
     /// When a record cannot be read.
     pub fn print(&self) -> Result<()> {
-        for (name, part) in self.parts() {
+        let whole = self.whole.as_ref().map(|whole| ("whole", whole));
+        for (name, part) in whole.into_iter().chain(self.parts()) {
             let text = describe(part.as_ref())?.to_string();
             println!("{name:>5}: {}", text.trim_end().replace('\n', "\n       "));
         }

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use vit_datasets::Dataset;
 use vit_metrics::{
     AucMissing, Bootstrap, Conventions, EvaluationReport, IntervalMethod, Measure, Predictions,
     ReportBuilder, ScoreType, Task, ThresholdRule,
@@ -106,8 +107,12 @@ impl EvaluateArgs {
     }
 
     /// Adds the columns of the subgroups. A sample that the table does not have is unknown.
-    fn with_columns(&self, mut predictions: Predictions) -> Result<Predictions> {
-        let columns = sample_columns(&self.columns, &self.data, &self.subgroups)?;
+    fn with_columns(
+        &self,
+        part: &dyn Dataset,
+        mut predictions: Predictions,
+    ) -> Result<Predictions> {
+        let columns = sample_columns(&self.columns, part, &self.subgroups)?;
         for (name, values) in columns {
             let known = predictions.ids().iter().filter(|id| values.contains_key(*id)).count();
             if known == 0 {
@@ -182,7 +187,7 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<EvaluationReport> {
     let part = data.part(args.split)?;
     let (evaluation, predictions) =
         judge.predict(&args.data, &data, args.split, args.batch_size)?;
-    let judged = args.judged(&judge, args.with_columns(predictions)?)?;
+    let judged = args.judged(&judge, args.with_columns(part.as_ref(), predictions)?)?;
     let predictions = &judged.predictions;
     let classes = predictions.classes();
     let measure = |name: &String| Measure::parse(name, classes);
@@ -221,7 +226,7 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<EvaluationReport> {
     builder = builder.section("Data", facts::data_card(&args.data, &data)?);
     builder = builder.section("Split", facts::split(judge.card(), &data, &args.data)?);
     if let Some(path) = &args.audit {
-        builder = builder.section("Audit", facts::audit(path)?);
+        builder = builder.section("Audit", facts::audit(path, &args.checkpoint)?);
     }
     builder = builder.section("Preprocessing", facts::preprocessing(&judge.card().pipeline)?);
     builder = builder.section("Model", facts::model(&judge)?);

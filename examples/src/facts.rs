@@ -4,7 +4,10 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use vit_datasets::audit::AuditReport;
 use vit_datasets::{Dataset, describe};
+use vit_models::WeightFile;
+use vit_train::CHECKPOINT_FILE;
 use vit_transforms::{Filter, Image, Pipeline, Pixels, Resize, ResizeSize, Step, encode_png};
 
 use crate::data::OpenData;
@@ -55,14 +58,23 @@ fn hex(bytes: &[u8]) -> String {
 /// Where the data come from and what each part holds.
 pub(crate) fn data_card(args: &DataArgs, data: &OpenData) -> Result<Facts> {
     let mut facts = vec![fact("Source", &args.data)];
+    let any = data.whole.as_ref().unwrap_or(&data.train);
+    if let Some(card) = any.card() {
+        facts.push(fact("Data set", format!("{} ({})", card.name, card.link)));
+        facts.push(fact("Licence", card.licence));
+        facts.push(fact("Terms", card.terms));
+        facts.push(fact("To cite", card.citation));
+    }
+    if let Some(whole) = &data.whole {
+        facts.push(fact("Before it was divided here", describe(whole.as_ref())?));
+    }
     for (name, part) in data.parts() {
-        let description = describe(part.as_ref())?;
-        let what = match (name, description.groups == description.len) {
-            ("train", _) => "Training part",
-            ("val", _) => "Validation part",
+        let what = match name {
+            "train" => "Training part",
+            "val" => "Validation part",
             _ => "Test part",
         };
-        facts.push(fact(what, description.to_string().trim_end()));
+        facts.push(fact(what, describe(part.as_ref())?));
     }
     Ok(facts)
 }
@@ -118,13 +130,19 @@ pub(crate) fn preprocessing(pipeline: &Pipeline) -> Result<Facts> {
     Ok(steps.iter().enumerate().map(step).collect())
 }
 
-/// The result of an audit, whatever its form: nested names are joined by dots.
-pub(crate) fn audit(path: &Path) -> Result<Facts> {
+/// The result of an audit: in words if the example `audit` wrote it; of any other form, nested
+/// names are joined by dots.
+pub(crate) fn audit(path: &Path, model: &Path) -> Result<Facts> {
     let text = std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
     let value: Value =
         serde_json::from_str(&text).with_context(|| format!("{}", path.display()))?;
     let mut facts =
         vec![fact("File", path.display()), fact("SHA-256", hex(&Sha256::digest(&text)))];
+    if let Ok(report) = serde_json::from_str::<AuditReport>(&text) {
+        facts.extend(audit_report(&report));
+        facts.push(fact("Audit that the training began with", run_audit(model, &report)));
+        return Ok(facts);
+    }
     let mut found = Vec::new();
     flatten("", &value, &mut found);
     let left = found.len().saturating_sub(MOST_FACTS);
@@ -134,6 +152,43 @@ pub(crate) fn audit(path: &Path) -> Result<Facts> {
         facts.push(fact("…", format!("{left} more in the file")));
     }
     Ok(facts)
+}
+
+/// Whether the run beside the model was begun with this audit (`--audit-report`).
+fn run_audit(model: &Path, report: &AuditReport) -> String {
+    let run = WeightFile::open(&model.with_file_name(CHECKPOINT_FILE)).ok();
+    let settings = run.as_ref().and_then(|run| run.metadata().get("settings"));
+    match settings.map(|settings| settings.pointer("/data/audit").and_then(Value::as_str)) {
+        Some(Some(hash)) if hash == report.hash() => "this one".to_string(),
+        Some(Some(hash)) => format!("another one, with the result {hash}"),
+        Some(None) => "none".to_string(),
+        None => "unknown: the run is not beside the model".to_string(),
+    }
+}
+
+/// The parts, and of each kind of finding how many there are and the first of them.
+fn audit_report(report: &AuditReport) -> Facts {
+    let edited = if report.is_intact() { "" } else { ", but the file was EDITED after the audit" };
+    let mut facts = vec![fact("Result", format!("{}{edited}", report.hash()))];
+    for part in &report.parts {
+        let modes = part.modes.iter().map(|(mode, count)| format!("{count} {mode}"));
+        let modes: Vec<String> = modes.collect();
+        let read = if modes.is_empty() { "no pictures read".into() } else { modes.join(", ") };
+        let counts = format!("{} samples, {} groups, {read}", part.samples, part.groups);
+        facts.push(fact(&format!("Part {}", part.name), counts));
+    }
+    for findings in report.findings.chunk_by(|a, b| (a.kind, a.severity) == (b.kind, b.severity)) {
+        let Some(first) = findings.first() else { continue };
+        let shown = findings.iter().take(MOST_ENTRIES).map(|finding| finding.detail.as_str());
+        let more = if findings.len() > MOST_ENTRIES { "; …" } else { "" };
+        let details = shown.collect::<Vec<_>>().join("; ");
+        let name = format!("{}: {}", first.severity, first.kind.title());
+        facts.push(fact(&name, format!("{}: {details}{more}", findings.len())));
+    }
+    if report.findings.is_empty() {
+        facts.push(fact("Findings", "none"));
+    }
+    facts
 }
 
 fn flatten(prefix: &str, value: &Value, facts: &mut Facts) {

@@ -331,7 +331,7 @@ pub fn finetune(args: &FinetuneArgs) -> Result<PathBuf> {
     )?;
     let task = match WorstGroup::names(&args.select) {
         Some((_, column)) => {
-            let columns = sample_columns(&args.columns, &args.data, &[column.to_string()])?;
+            let columns = sample_columns(&args.columns, val.as_ref(), &[column.to_string()])?;
             let names = data.task().names();
             task.with_worst_group(WorstGroup::new(&args.select, names, &columns)?)
         }

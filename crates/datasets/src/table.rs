@@ -65,7 +65,8 @@ pub struct CsvOptions {
     /// Rows to keep.
     #[serde(default)]
     pub filter: Option<CsvFilter>,
-    /// Columns that become attributes ([`Dataset::attribute`]) under their own names.
+    /// Columns that become attributes ([`Dataset::attribute`]) under their own names; `["*"]` for
+    /// all but those of the file and the group.
     #[serde(default)]
     pub attribute_columns: Vec<String>,
     /// The character between two cells.
@@ -126,7 +127,11 @@ impl CsvTable {
         let task = columns.task(&lines, &options.labels);
         let decode = DecodeOptions { limits: options.limits, ..DecodeOptions::default() };
         let files = FileOptions { missing: options.missing, decode };
-        let attributes: Vec<&str> = options.attribute_columns.iter().map(String::as_str).collect();
+        let attributes: Vec<&str> = columns
+            .attributes
+            .iter()
+            .filter_map(|&c| Some(sheet.header.get(c)?.as_str()))
+            .collect();
         let mut builder = Builder::new(&sheet.path, &options.root, files, &attributes)?;
         for line in lines {
             builder.add(columns.row(line, &task, options)?)?;
@@ -181,12 +186,22 @@ impl Columns {
             CsvLabels::Single { column, .. } => std::slice::from_ref(column),
             CsvLabels::Multi { columns } => columns.as_slice(),
         };
+        let (file, group) =
+            (sheet.column(&options.file_column)?, optional(options.group_column.as_ref())?);
+        let attributes = match options.attribute_columns.as_slice() {
+            [star] if star == "*" => {
+                let named = sheet.header.iter().enumerate().filter(|(_, name)| !name.is_empty());
+                let places = named.map(|(place, _)| place);
+                places.filter(|&place| place != file && Some(place) != group).collect()
+            }
+            names => all(names)?,
+        };
         Ok(Self {
-            file: sheet.column(&options.file_column)?,
-            group: optional(options.group_column.as_ref())?,
+            file,
+            group,
             filter: optional(options.filter.as_ref().map(|filter| &filter.column))?,
             labels: all(labels)?,
-            attributes: all(&options.attribute_columns)?,
+            attributes,
         })
     }
 

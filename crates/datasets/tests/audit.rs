@@ -13,8 +13,8 @@ use vit_datasets::audit::{
     Severity,
 };
 use vit_datasets::{
-    Dataset, Error, GroupRule, ImageFolder, ImageFolderOptions, InMemory, MedMnist, Phantom,
-    PhantomConfig, Split, Subset, Target, Task,
+    CsvOptions, CsvTable, Dataset, Error, GroupRule, ImageFolder, ImageFolderOptions, InMemory,
+    MedMnist, OnMissing, Phantom, PhantomConfig, Split, Subset, Target, Task,
 };
 use vit_random::Streams;
 use vit_transforms::{Filter, Image, Pixels, Resize, ResizeSize, Transform, encode_png};
@@ -350,9 +350,33 @@ fn ages_and_subgroups() {
         .collect();
     let expected = [("F", 0, 2), ("M", 2, 2), ("unknown", 1, 2)];
     assert_eq!(rows, expected.map(|(value, present, known)| (value.to_owned(), present, known)));
-    let wrong = AuditOptions { age: Some("Age".into()), ..options };
+    let wrong = AuditOptions { age: Some("Age".into()), ..options.clone() };
     let error = audit(wrong).run(&|_, _| {}).unwrap_err();
     assert!(matches!(&error, Error::Column { column, .. } if column == "Age"), "{error}");
+}
+
+#[test]
+fn ages_and_subgroups_that_the_data_tell() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("table.csv");
+    std::fs::write(&path, "file,age,sex\na.png,412,f\nb.png,40,m\nc.png,,m\n").unwrap();
+    let mut options = CsvOptions::new(folder.path(), "file");
+    (options.attribute_columns, options.missing) = (vec!["*".into()], OnMissing::Unchecked);
+    let data = CsvTable::open(&path, &options).unwrap();
+    let nothing = Phantom::new(PhantomConfig::default()).unwrap();
+    let attributes = Attributes::of([&data as &dyn Dataset, &nothing]).unwrap();
+    assert!(attributes.has("sex") && !attributes.has("file"));
+    let options = AuditOptions {
+        age: Some("age".into()),
+        subgroups: vec!["sex".into()],
+        pictures: false,
+        ..Default::default()
+    };
+    let report = run(&Audit::new(options).part("all", Arc::new(data)).attributes(attributes));
+    assert_eq!(details(&report, FindingKind::ImpossibleAge), ["all: a.png: age is '412'"]);
+    let rows =
+        report.prevalence.iter().filter_map(|row| Some((row.subgroup.clone()?.1, row.known)));
+    assert_eq!(rows.collect::<Vec<_>>(), [("f".to_owned(), 1), ("m".to_owned(), 2)]);
 }
 
 /// A folder with findings, at a place of its own.

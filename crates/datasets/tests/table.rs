@@ -76,6 +76,23 @@ fn classes_groups_filter_and_nested_files() {
 }
 
 #[test]
+fn columns_become_attributes() {
+    let (folder, mut options) = folder();
+    let text = "file,who,sex,,age\na.png,p1,f,x,40\nb.png,p2,,y,7\n";
+    options.group_column = Some("who".into());
+    options.attribute_columns = vec!["age".into()];
+    let data = open(folder.path(), text, &options).unwrap();
+    assert_eq!(data.attribute_names(), ["age"]);
+    // All but file, group and what has no name.
+    options.attribute_columns = vec!["*".into()];
+    let data = open(folder.path(), text, &options).unwrap();
+    assert_eq!(data.attribute_names(), ["sex", "age"]);
+    assert_eq!(data.attribute(0, "sex").unwrap().as_deref(), Some("f"));
+    assert_eq!(data.attribute(1, "sex").unwrap(), None);
+    assert_eq!(data.attribute(1, "age").unwrap().as_deref(), Some("7"));
+}
+
+#[test]
 fn findings_with_blanks() {
     let (folder, mut options) = folder();
     options.labels = CsvLabels::Multi { columns: vec!["q".into(), "p".into()] };

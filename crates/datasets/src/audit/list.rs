@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Dataset, Error, Result};
 
 /// Where a [`FileList`] has its labels.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -197,6 +197,36 @@ impl Attributes {
             rows.entry(row.cell(key).to_owned()).or_insert(row.cells);
         }
         Ok(Self { columns: table.header, rows })
+    }
+
+    /// What data sets know of their samples ([`Dataset::attribute`]), by the samples' ids.
+    ///
+    /// # Errors
+    /// The error of a record that cannot be read.
+    pub fn of<'a>(datasets: impl IntoIterator<Item = &'a dyn Dataset>) -> Result<Self> {
+        let datasets: Vec<&dyn Dataset> = datasets.into_iter().collect();
+        let mut columns: Vec<String> = Vec::new();
+        for name in datasets.iter().flat_map(|dataset| dataset.attribute_names()) {
+            if !columns.contains(name) {
+                columns.push(name.clone());
+            }
+        }
+        let mut rows = HashMap::new();
+        for dataset in datasets.into_iter().filter(|dataset| !dataset.attribute_names().is_empty())
+        {
+            for index in 0..dataset.len() {
+                let value = |name: &String| Ok(dataset.attribute(index, name)?.unwrap_or_default());
+                let cells = columns.iter().map(value).collect::<Result<Vec<_>>>()?;
+                rows.entry(dataset.record(index)?.id).or_insert(cells);
+            }
+        }
+        Ok(Self { columns, rows })
+    }
+
+    /// Whether there is a column of this name.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.columns.iter().any(|column| column == name)
     }
 
     /// The place of a column.

@@ -1,0 +1,209 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use serde_json::Value;
+use vit_datasets::{
+    Concat, DataSource, Dataset, Harmonized, InMemory, Subset, Vocabulary, XrayListKind, fraction,
+    split_by_group,
+};
+
+use crate::data::{CACHE_BYTES, OpenData, split_whole};
+
+/// A JSON file of data sets: one description, which is split by patient, or parts. Keys that a
+/// reader does not know are errors.
+#[derive(Debug)]
+pub(crate) enum Sources {
+    /// One source, several or some under common labels.
+    Whole(Value),
+    /// Each part on its own.
+    Parts(Box<Parts>),
+}
+
+/// What an object without `reader` says.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Parts {
+    /// A source, or a list of sources.
+    train: Value,
+    /// The same, or a number: the share of the training patients that is taken for it.
+    val: Option<Value>,
+    test: Option<Value>,
+    /// Keeps this share of the training patients, every class in its proportion.
+    train_fraction: Option<f64>,
+    /// `xray_union`, or a table of that form: labels that all sources are translated to.
+    vocabulary: Option<String>,
+    /// Groups of the parts may have the same names: they come from different hospitals, or a
+    /// published split is to be used as it is.
+    #[serde(default)]
+    allow_shared_groups: bool,
+}
+
+impl Sources {
+    /// Reads the file; gives its value too, for the settings of a run.
+    pub(crate) fn read(path: &Path) -> Result<(Self, Value)> {
+        let name = || path.display().to_string();
+        let text = std::fs::read_to_string(path).with_context(name)?;
+        let value: Value = serde_json::from_str(&text).with_context(name)?;
+        let sources = match &value {
+            Value::Object(entries) if !entries.contains_key("reader") => {
+                let parts = serde_json::from_value(value.clone()).with_context(|| {
+                    format!("{}: neither a data set (`reader`) nor its parts", path.display())
+                })?;
+                Self::Parts(parts)
+            }
+            _ => Self::Whole(value.clone()),
+        };
+        Ok((sources, value))
+    }
+
+    /// Whether parts may have groups of the same names.
+    pub(crate) fn allows_shared_groups(&self) -> bool {
+        matches!(self, Self::Parts(parts) if parts.allow_shared_groups)
+    }
+
+    /// Opens everything. Whether the parts share patients is for the caller to look at.
+    pub(crate) fn open(&self, seed: u64) -> Result<OpenData> {
+        match self {
+            Self::Whole(source) => split_whole(&kept(open_part("the data", source, None)?), seed),
+            Self::Parts(parts) => parts.open(seed),
+        }
+    }
+}
+
+impl Parts {
+    fn open(&self, seed: u64) -> Result<OpenData> {
+        let vocabulary = match self.vocabulary.as_deref() {
+            Some("xray_union") => Some(Vocabulary::xray_union()?),
+            Some(path) => Some(Vocabulary::read(Path::new(path))?),
+            None => None,
+        };
+        let open = |name: &str, part: &Value| open_part(name, part, vocabulary.as_ref());
+        let source = open("train", &self.train)?;
+        let mut train = Arc::clone(&source);
+        let val = match &self.val {
+            Some(Value::Number(share)) => {
+                let share = share.as_f64().unwrap_or_default();
+                let parts = split_by_group(train.as_ref(), &[1. - share, share], seed)
+                    .with_context(|| format!("`val`: {share} of the training part"))?;
+                let mut parts = parts.into_iter().map(|part| subset(&train, part));
+                let (kept, val) = (parts.next(), parts.next());
+                train = kept.context("no training part is left")??;
+                val.transpose()?
+            }
+            Some(part) => Some(open("val", part)?),
+            None => None,
+        };
+        if let Some(share) = self.train_fraction {
+            let indices = fraction(train.as_ref(), share, seed)?;
+            train = subset(&train, indices)?;
+        }
+        let test = self.test.as_ref().map(|part| open("test", part)).transpose()?;
+        let others = [("val", &val), ("test", &test)];
+        for (name, part) in
+            others.into_iter().filter_map(|(name, part)| Some((name, part.as_ref()?)))
+        {
+            if part.task() != train.task() {
+                bail!(
+                    "the part `{name}` is labelled {:?}, the part `train` {:?}",
+                    part.task().names(),
+                    train.task().names()
+                );
+            }
+        }
+        let divided = train.len() < source.len();
+        let whole = divided.then_some(source);
+        Ok(OpenData { whole, train: kept(train), val: val.map(kept), test: test.map(kept) })
+    }
+}
+
+/// Decoded pictures are kept in memory as far as there is room.
+fn kept(part: Arc<dyn Dataset>) -> Arc<dyn Dataset> {
+    Arc::new(InMemory::new(part, CACHE_BYTES))
+}
+
+fn subset(data: &Arc<dyn Dataset>, indices: Vec<usize>) -> Result<Arc<dyn Dataset>> {
+    Ok(Arc::new(Subset::new(Arc::clone(data), indices)?))
+}
+
+/// A source, or a list of them put together.
+fn open_part(
+    name: &str,
+    part: &Value,
+    vocabulary: Option<&Vocabulary>,
+) -> Result<Arc<dyn Dataset>> {
+    let Value::Array(sources) = part else { return open_source(name, part, vocabulary) };
+    let mut opened = Vec::new();
+    for (place, source) in sources.iter().enumerate() {
+        let reader = source.get("reader").and_then(Value::as_str).unwrap_or("source");
+        let place = if place == 0 { reader.into() } else { format!("{reader}-{}", place + 1) };
+        opened.push((place, open_source(name, source, vocabulary)?));
+    }
+    Ok(Arc::new(Concat::new(opened).with_context(|| format!("part `{name}`"))?))
+}
+
+fn open_source(
+    name: &str,
+    value: &Value,
+    vocabulary: Option<&Vocabulary>,
+) -> Result<Arc<dyn Dataset>> {
+    let source: DataSource =
+        serde_json::from_value(value.clone()).with_context(|| format!("part `{name}`"))?;
+    check_keys(name, value, &serde_json::to_value(&source)?)?;
+    let data = source.open().with_context(|| format!("part `{name}`"))?;
+    let Some(vocabulary) = vocabulary else { return Ok(data) };
+    let origin = match &source {
+        DataSource::ChestXray14(_) => "nih",
+        DataSource::CheXpert(_) => "chexpert",
+        DataSource::MimicCxr(_) => "mimic",
+        DataSource::XrayList(list) => match list.kind {
+            XrayListKind::ChestXray14MedicalMae | XrayListKind::ChestXray14Mrm => "nih",
+            XrayListKind::CheXpertMedPeft | XrayListKind::CheXpertMrm => "chexpert",
+            _ => bail!("part `{name}`: the vocabulary does not know this list"),
+        },
+        _ => bail!("part `{name}`: the vocabulary knows ChestX-ray14, CheXpert and MIMIC-CXR only"),
+    };
+    Ok(Arc::new(Harmonized::new(data, vocabulary, origin)?))
+}
+
+/// A key that is not read would be a setting that silently does nothing.
+fn check_keys(name: &str, given: &Value, read: &Value) -> Result<()> {
+    let (Value::Object(given), Value::Object(read)) = (given, read) else { return Ok(()) };
+    if let Some(key) = given.keys().find(|key| !read.contains_key(*key)) {
+        let known: Vec<&str> = read.keys().map(String::as_str).collect();
+        bail!("part `{name}`: unknown key '{key}'; this reader has {}", known.join(", "));
+    }
+    let both = |key: &str| Some((given.get(key)?, read.get(key)?));
+    both("files").map_or(Ok(()), |(given, read)| check_keys(name, given, read))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_examples_of_the_docs_are_read() {
+        let text = include_str!("../../docs/datasets.md");
+        let blocks: Vec<&str> =
+            text.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert_eq!(blocks.len(), 4);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sources.json");
+        for block in blocks {
+            std::fs::write(&path, block).unwrap();
+            let (sources, _) = Sources::read(&path).unwrap();
+            let Sources::Parts(parts) = sources else { panic!("{block}") };
+            let values = [Some(&parts.train), parts.val.as_ref(), parts.test.as_ref()];
+            for value in values.into_iter().flatten().filter(|value| !value.is_number()) {
+                let all = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+                for value in all {
+                    // The files are not there; that it is this which is missed, says the rest is read.
+                    let error = open_source("part", value, None).err().unwrap();
+                    let cause = error.downcast_ref::<vit_datasets::Error>();
+                    assert!(cause.is_some(), "{value}: {error:#}");
+                }
+            }
+        }
+    }
+}
