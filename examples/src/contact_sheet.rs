@@ -127,7 +127,7 @@ impl ContactSheetArgs {
             return serde_json::from_str(&text).with_context(|| path.display().to_string());
         }
         let (mean, std) = measure(dataset, self.channels)?;
-        let (size, channels) = (self.data.input_size, self.channels);
+        let (size, channels) = (self.data.side(), self.channels);
         if channels != 3 && !matches!(self.recipe, Recipe::Evaluation | Recipe::Pretrain) {
             bail!("the recipe {:?} makes RGB pictures: leave --channels at 3", self.recipe);
         }

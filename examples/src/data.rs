@@ -66,13 +66,15 @@ pub struct DataArgs {
     /// Phantoms: how strongly findings stand out; 1 is easy to see, below 0.3 they drown in noise.
     #[arg(long, default_value_t = 1.0)]
     pub phantom_contrast: f32,
-    /// Side of the pictures that go into the model.
-    #[arg(long, default_value_t = 32)]
-    pub input_size: usize,
+    /// Side of the pictures that go into the model, for training (default: 32). A trained model
+    /// says itself what it takes; here it can only be confirmed.
+    #[arg(long)]
+    pub input_size: Option<usize>,
     /// Share of the picture that evaluation looks at: resize to `input_size / crop_pct`, then crop
     /// the centre. Medical findings sit at borders too, so the default crops nothing (timm: 0.875).
-    #[arg(long, default_value_t = 1.0)]
-    pub crop_pct: f64,
+    /// As `--input-size`, part of the model once it is trained.
+    #[arg(long)]
+    pub crop_pct: Option<f64>,
     /// Worker threads of the loader; 0 loads in the training thread. Results do not depend on it.
     #[arg(long, default_value_t = 1)]
     pub num_workers: usize,
@@ -196,7 +198,7 @@ impl DataArgs {
             kind,
             len: self.phantom_len,
             patients: (self.phantom_len / 4).max(3),
-            size: self.input_size,
+            size: self.side(),
             contrast: self.phantom_contrast,
             ..PhantomConfig::default()
         };
@@ -283,7 +285,7 @@ impl DataArgs {
             "data": self.data, "csv_label": self.csv_label, "csv_group": self.csv_group,
             "group_separator": self.group_separator, "phantom_len": self.phantom_len,
             "phantom_contrast": self.phantom_contrast,
-            "input_size": self.input_size, "crop_pct": self.crop_pct, "split_seed": self.split_seed,
+            "input_size": self.side(), "crop_pct": self.crop(), "split_seed": self.split_seed,
         });
         if self.cache.is_some() {
             settings["cache_side"] = self.cache_side.into();
@@ -325,13 +327,38 @@ impl DataArgs {
         })
     }
 
+    /// Side of the pictures.
+    #[must_use]
+    pub fn side(&self) -> usize {
+        self.input_size.unwrap_or(32)
+    }
+
+    fn crop(&self) -> f64 {
+        self.crop_pct.unwrap_or(1.)
+    }
+
+    /// That what was told of pictures does not contradict the model they are for.
+    ///
+    /// # Errors
+    /// When it does: the model was trained with other pictures, and would answer all the same.
+    pub(crate) fn agrees(&self, model: &Preprocessing) -> Result<()> {
+        let [_, height, width] = model.input_size;
+        if let Some(side) = self.input_size.filter(|side| [*side; 2] != [height, width]) {
+            bail!("--input-size {side}: the model was trained for {height} × {width} pixels");
+        }
+        if let Some(crop) = self.crop_pct.filter(|crop| (crop - model.crop_pct).abs() > 1e-9) {
+            bail!("--crop-pct {crop}: the model is evaluated with {}", model.crop_pct);
+        }
+        Ok(())
+    }
+
     /// How evaluation prepares pictures.
     #[must_use]
     pub fn preprocessing(&self, channels: usize, mean: &[f32], std: &[f32]) -> Preprocessing {
         let wide = |values: &[f32]| values.iter().map(|value| f64::from(*value)).collect();
         Preprocessing {
-            input_size: [channels, self.input_size, self.input_size],
-            crop_pct: self.crop_pct,
+            input_size: [channels, self.side(), self.side()],
+            crop_pct: self.crop(),
             crop_mode: CropMode::Center,
             interpolation: Interpolation::Bicubic,
             mean: wide(mean),

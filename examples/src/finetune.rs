@@ -104,7 +104,7 @@ impl FinetuneArgs {
     /// The network: as its file says, else as the flags say.
     fn base(&self) -> Result<Base> {
         let Some(path) = &self.finetune else {
-            let config = self.encoder.config(self.data.input_size)?;
+            let config = self.encoder.config(self.data.side())?;
             return Ok(Base { config, file: None, normalisation: None });
         };
         let file = WeightFile::open(path)?;
@@ -127,10 +127,10 @@ impl FinetuneArgs {
                 println!("{} is of {name}", path.display());
                 config.with_context(|| format!("{name}: say which with --model"))?
             }
-            None => self.encoder.config(self.data.input_size)?,
+            None => self.encoder.config(self.data.side())?,
         };
         let channels = self.encoder.in_chans.unwrap_or(config.in_chans());
-        let config = config.for_pictures(self.data.input_size.into(), channels);
+        let config = config.for_pictures(self.data.side().into(), channels);
         Ok(Base { config, file: Some(file), normalisation })
     }
 
@@ -171,7 +171,7 @@ impl FinetuneArgs {
             colour(channels),
             Step::RandomRotation(RandomRotation { degrees: self.rotation, fill: vec![0] }),
             Step::RandomResizedCrop(RandomResizedCrop {
-                size: self.data.input_size,
+                size: self.data.side(),
                 scale: (self.crop_min, 1.),
                 ratio: (3. / 4., 4. / 3.),
                 filter: Filter::Bicubic,

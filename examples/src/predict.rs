@@ -72,6 +72,9 @@ impl Judge {
                 data.task().names()
             );
         }
+        if let Some(preprocessing) = &self.card.preprocessing {
+            args.agrees(preprocessing)?;
+        }
         let part = data.part(split)?;
         let loader = args.loader(part, self.card.pipeline.clone(), batch_size, None)?;
         let device = self.store.device();

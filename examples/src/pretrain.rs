@@ -52,7 +52,7 @@ pub struct PretrainArgs {
 
 impl PretrainArgs {
     fn config(&self) -> Result<MaeConfig> {
-        let encoder = self.encoder.vit(self.data.input_size)?;
+        let encoder = self.encoder.vit(self.data.side())?;
         let config = MaeConfig {
             decoder_embed_dim: self.decoder_embed_dim,
             decoder_depth: self.decoder_depth,
@@ -70,7 +70,7 @@ impl PretrainArgs {
         Pipeline::new(vec![
             colour(channels),
             Step::RandomResizedCrop(RandomResizedCrop {
-                size: self.data.input_size,
+                size: self.data.side(),
                 scale: (self.crop_min, 1.),
                 ratio: (3. / 4., 4. / 3.),
                 filter: Filter::Bicubic,

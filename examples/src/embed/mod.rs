@@ -135,7 +135,7 @@ impl EmbedArgs {
         for (index, record) in records.iter().enumerate() {
             pictures.update(format!("{:?}\n", (&record.id, &record.group, &record.target)));
             // The same names may stand for other pictures.
-            let file = dataset.file(index).unwrap_or_else(|| self.pictures.data.clone().into());
+            let file = dataset.file(index).unwrap_or_else(|| self.pictures.data.clone());
             let about = std::fs::metadata(&file).map(|about| (about.len(), about.modified().ok()));
             pictures.update(format!("{:?}\n", about.ok()));
         }
