@@ -55,6 +55,9 @@ pub fn reconstruct(args: &ReconstructArgs) -> Result<PathBuf> {
     let store = ParamStore::init(&Mae::specs(&config)?, 0, DType::F32, &args.device.open()?)?;
     file.load_into(&store, &LoadOptions::strict())?;
     let model = Mae::new(&config, &store.frozen())?;
+    if let Some(preprocessing) = &card.preprocessing {
+        args.data.agrees(preprocessing)?;
+    }
     let data = args.data.open()?;
     let part = data.part(args.split)?;
     let streams = Streams::new(args.seed);

@@ -147,6 +147,9 @@ fn from_training_to_the_report() {
     );
     assert!(message.contains("no column 'sex'; it has id, site, age"), "{message}");
     assert!(!home.join("no").exists());
+    let other = ["--crop-pct", "0.5", "--output-dir", "no"];
+    let message = failure("evaluate", &[&DATA, &checkpoint, &other], home);
+    assert!(message.contains("--crop-pct 0.5: the model is evaluated with 1"), "{message}");
     let message = failure(
         "finetune",
         &[&DATA, &MODEL, &["--select", "worst:auroc_macro@sex", "--output-dir", "no"]],
