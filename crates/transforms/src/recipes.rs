@@ -187,7 +187,8 @@ impl Pipeline {
             let reason = format!("crop_pct is {crop_pct}, it must be above 0 and at most 1");
             return Err(Error::Parameter { transform: "Pipeline", reason });
         }
-        let shorter = (size as f64 / crop_pct).floor() as usize;
+        // A share may be rounded to a little above that of the side it stands for.
+        let shorter = (size as f64 / crop_pct * (1. + 1e-9)).floor() as usize;
         checked(vec![
             Resize { size: ResizeSize::ShorterSide(shorter), filter }.into(),
             crate::CenterCrop { size }.into(),

@@ -44,7 +44,7 @@ impl Preprocessing {
     #[must_use]
     pub fn resized(&self) -> usize {
         let [_, height, _] = self.input_size;
-        (height as f64 / self.crop_pct) as usize
+        resized_side(height, self.crop_pct)
     }
 
     /// Checks that the numbers make sense.
@@ -79,6 +79,13 @@ impl Preprocessing {
             None => Ok(()),
         }
     }
+}
+
+/// `size / crop_pct`, cut down to an integer. A share that is stored as a number of so many digits
+/// may be a little above `size / side`, and the quotient then a little below the side it stands
+/// for; so the least bit is added before it is cut.
+fn resized_side(size: usize, crop_pct: f64) -> usize {
+    (size as f64 / crop_pct * (1. + 1e-9)) as usize
 }
 
 /// What happens to pictures of another shape than the input's.

@@ -15,22 +15,30 @@ const SIZES: [(&str, [usize; 3], f64); 8] = [
     ("gigantic", [1664, 48, 16], 64. / 13.),
 ];
 
-/// Width and heads of DINOv2's giant, which is not that of Zhai et al.
-const DINO_GIANT: (usize, usize) = (1536, 24);
+/// DINOv2's giant, which is not that of Zhai et al.: width, blocks, heads.
+const DINO_GIANT: [usize; 3] = [1536, 40, 24];
 
 /// The name of a size by its width and blocks.
 pub(crate) fn size_name(embed_dim: usize, depth: usize) -> Option<&'static str> {
-    if (embed_dim, depth) == (DINO_GIANT.0, 40) {
+    if [embed_dim, depth] == DINO_GIANT[..2] {
         return Some("giant");
     }
     let known = SIZES.iter().find(|(_, [dim, blocks, _], _)| (*dim, *blocks) == (embed_dim, depth));
     known.map(|(name, ..)| *name)
 }
 
+/// The number of blocks that published models of this width have.
+pub(crate) fn usual_depth(embed_dim: usize) -> Option<usize> {
+    if embed_dim == DINO_GIANT[0] {
+        return Some(DINO_GIANT[1]);
+    }
+    SIZES.iter().find(|(_, [dim, ..], _)| *dim == embed_dim).map(|(_, [_, depth, _], _)| *depth)
+}
+
 /// The number of heads that published models of this width have.
 pub(crate) fn usual_heads(embed_dim: usize) -> Option<usize> {
-    if embed_dim == DINO_GIANT.0 {
-        return Some(DINO_GIANT.1);
+    if embed_dim == DINO_GIANT[0] {
+        return Some(DINO_GIANT[2]);
     }
     SIZES.iter().find(|(_, [dim, ..], _)| *dim == embed_dim).map(|(_, [.., heads], _)| *heads)
 }
@@ -148,7 +156,7 @@ impl Preset {
         };
         let mut config = VitConfig::sized(size, 14, 518)?;
         if size == "giant" {
-            (config.embed_dim, config.num_heads) = DINO_GIANT;
+            [config.embed_dim, config.depth, config.num_heads] = DINO_GIANT;
             (config.mlp_ratio, config.mlp) = (2.66667 * 2., Mlp::SwigluPacked);
         }
         config.init_values = Some(1e-5);

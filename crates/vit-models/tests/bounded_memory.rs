@@ -68,6 +68,19 @@ fn memory_is_bounded_by_the_file_and_by_the_steps() {
         assert!(pickle(&[b"\x8e", &claim.to_le_bytes(), b"a"]) < MB);
     }
     assert!(pickle(&[b"N", b"r\xff\xff\xff\xff", b"r\xff\xff\xff\x7f"]) < MB);
+    // A header is held once as text, and what it says in a few times as much.
+    let header = |start: &[u8], each: &[u8], end: &[u8]| {
+        let text = [start, &each.repeat(16 * MB / each.len()), end].concat();
+        peak(&[&(text.len() as u64).to_le_bytes()[..], &text].concat())
+    };
+    for (what, start, each, end) in [
+        ("sizes", br#"{"a":{"shape":[0"#.as_slice(), b",0".as_slice(), b"]}}".as_slice()),
+        ("lists", br#"{"a":{"dtype":"F32","more":[0"#, b",[]", b"]}}"),
+        ("metadata", br#"{"__metadata__":{"vitalight":"[0"#, b",0", br#"]"}}"#),
+    ] {
+        let used = header(start, each, end);
+        assert!(used < 96 * MB, "{what}: {} MB", used / MB);
+    }
     // As many values as the steps allow, of each kind; a file of some megabytes.
     let steps = 1_900_000;
     for (what, each) in [
@@ -89,4 +102,16 @@ fn memory_is_bounded_by_the_file_and_by_the_steps() {
     assert!(used < 16 * MB, "{} MB", used / MB);
     let used = pickle(&[b"}", &text, b"0(", &b"h\0N".repeat(50_000), b"u"]);
     assert!(used < 32 * MB, "{} MB", used / MB);
+    // One of the length that names and keys may have: as many names, storages and keys of tensors.
+    let text = [b"X\xf4\x01\0\0".as_slice(), &[b'x'; 500], b"q\0"].concat();
+    let used = pickle(&[&text, &b"h\0h\0\x93".repeat(steps / 3)]);
+    assert!(used < 160 * MB, "names: {} MB", used / MB);
+    let storage =
+        |key: &[u8]| [b"(X\x07\0\0\0storagectorch\nFloatStorage\n", key, b"NK\0tq\x01Q"].concat();
+    let used = pickle(&[&text, b"0", &storage(b"h\0"), &b"h\x01Q".repeat(steps / 2)]);
+    assert!(used < 160 * MB, "storages: {} MB", used / MB);
+    let tensor =
+        [b"ctorch._utils\n_rebuild_tensor_v2\n(", &storage(b"h\0")[..], b"K\0))NNtRq\x02"].concat();
+    let used = pickle(&[&text, b"0", &tensor, b"0}(", &b"h\0h\x02".repeat(steps / 2), b"u"]);
+    assert!(used < 160 * MB, "tensors: {} MB", used / MB);
 }

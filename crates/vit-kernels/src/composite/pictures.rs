@@ -1,6 +1,6 @@
 //! Operators on pictures, channels last.
 
-use candle_core::{D, Result, Tensor};
+use candle_core::{D, DType, Result, Tensor};
 
 use crate::pictures::SECOND;
 use crate::{
@@ -52,8 +52,11 @@ pub fn batch_norm(
         let variance = rows.broadcast_sub(&mean)?.sqr()?.mean(0)?;
         let mean = mean.squeeze(0)?;
         let count = rows.dim(0)? as f64;
-        update(params.running_mean, &mean, 1., options)?;
-        update(params.running_var, &variance, count / (count - 1.), options)?;
+        let unbiased = (variance.detach() * (count / (count - 1.)))?;
+        if is_finite(&mean)? && is_finite(&unbiased)? {
+            update(params.running_mean, &mean, options)?;
+            update(params.running_var, &unbiased, options)?;
+        }
         (mean, variance)
     } else {
         (params.running_mean.detach(), params.running_var.detach())
@@ -64,11 +67,17 @@ pub fn batch_norm(
 }
 
 /// Running statistics, in place and without a gradient.
-fn update(running: &Tensor, batch: &Tensor, factor: f64, options: &BatchNormOptions) -> Result<()> {
+fn update(running: &Tensor, batch: &Tensor, options: &BatchNormOptions) -> Result<()> {
     let share = options.momentum;
     let batch = batch.detach().to_dtype(running.dtype())?;
-    let value = ((running.detach() * (1. - share))? + (batch * (share * factor))?)?;
+    let value = ((running.detach() * (1. - share))? + (batch * share)?)?;
     running.slice_set(&value, 0, 0)
+}
+
+/// Whether every value is finite: what is finite times zero is zero, everything else NaN.
+fn is_finite(values: &Tensor) -> Result<bool> {
+    let sum = (values.detach().to_dtype(DType::F64)? * 0.)?.sum_all()?;
+    Ok(sum.to_scalar::<f64>()? == 0.)
 }
 
 /// See [`crate::residual_blocks`].

@@ -64,8 +64,7 @@ pub fn dense_block(
         std::iter::once(&x).chain(layers.iter().flat_map(DenseLayer::tensors)).map(Some).collect();
     let wanted: Vec<bool> = inputs.iter().map(|x| x.is_some_and(Tensor::track_op)).collect();
     let keep = wanted.contains(&true);
-    let (channels, total) = (shape[3], x.dims()[3]);
-    let (total, channels) = (channels, total);
+    let (channels, total) = (x.dims()[3], shape[3]);
     let mut y = vec![0.; shape.iter().product()];
     let mut moments = {
         let values = Values::new(&x)?;

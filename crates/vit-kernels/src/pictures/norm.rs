@@ -70,8 +70,12 @@ impl<'a> BatchNormParams<'a> {
             let given = [&*Values::new(&mean)?, &*Values::new(&variance)?];
             return Ok(Normed::given(given, &weight, &bias, options.eps as f32));
         };
-        update(self.running_mean, moments.mean(), options)?;
-        update(self.running_var, moments.unbiased(), options)?;
+        // A picture that is no number makes the loss none, and the batch can be left out; what went
+        // into the running statistics would stay.
+        if moments.are_finite() {
+            update(self.running_mean, moments.mean(), options)?;
+            update(self.running_var, moments.unbiased(), options)?;
+        }
         Ok(Normed::by_batch(moments, &weight, &bias, options.eps as f32))
     }
 }
@@ -103,7 +107,8 @@ pub(crate) fn check_rows(what: &str, rows: usize, options: &BatchNormOptions) ->
 ///
 /// `x` is `[…, C]`. In training mean and biased variance are those of the batch, and
 /// `running ← (1 − momentum) · running + momentum · batch` with the unbiased variance, in place and
-/// without a gradient; in evaluation they are the running ones. The variance is taken of the
+/// without a gradient; a batch whose statistics are not finite leaves the running ones as they are.
+/// In evaluation they are the running ones. The variance is taken of the
 /// centred values, so a large mean costs no digits.
 ///
 /// # Errors

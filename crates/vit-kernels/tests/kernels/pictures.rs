@@ -197,6 +197,30 @@ fn running_statistics_are_changed_in_place_and_only_in_training() {
     }
 }
 
+/// A batch that is left out must not stay in the running statistics; a channel alone is enough.
+#[test]
+fn running_statistics_stay_as_they_were_where_the_batch_has_none() {
+    for dtype in [DType::F32, DType::F64] {
+        for bad in [f64::NAN, f64::INFINITY] {
+            let mut values = flat(&tensor(&[10, 3], 1.));
+            values[16] = bad;
+            let x = Tensor::from_vec(values, (10, 3), &Device::Cpu).unwrap();
+            let x = x.to_dtype(dtype).unwrap();
+            let ones = Tensor::ones(3, dtype, &Device::Cpu).unwrap();
+            let (mean, variance) = (ones.zeros_like().unwrap(), ones.copy().unwrap());
+            let params = BatchNormParams {
+                weight: &ones,
+                bias: &ones,
+                running_mean: &mean,
+                running_var: &variance,
+            };
+            let y = batch_norm(&x, &params, &TRAIN, false).unwrap();
+            assert!(flat(&y).iter().any(|y| y.is_nan()), "the loss must tell");
+            assert_eq!((flat(&mean), flat(&variance)), (vec![0.; 3], vec![1.; 3]), "{dtype:?}");
+        }
+    }
+}
+
 #[test]
 fn pools() {
     for (shape, window, stride, padding) in [
@@ -397,6 +421,10 @@ fn what_does_not_fit_is_named() {
     let one = Conv2dOptions::default();
     let (x, norm) = (t(&[1, 4, 4, 3]), Norm::new(&[t(&[3]), t(&[3])]).unwrap());
     let wrong = Norm::new(&[t(&[2]), t(&[2])]).unwrap();
+    let nothing = Norm::new(&[t(&[0]), t(&[0])]).unwrap();
+    let (some, none) = (t(&[3, 3, 1, 1]), t(&[0, 3, 1, 1]));
+    let (narrow, empty) = (t(&[3, 0, 3, 3]), t(&[0, 3, 3, 3]));
+    let layer = |conv1, norm2, conv2| DenseLayer { norm1: norm.params(), conv1, norm2, conv2 };
     for (error, part) in [
         (conv2d(&x, &t(&[2, 4, 1, 1]), None, one), "[2, 4, 1, 1]"),
         (conv2d(&x, &t(&[2, 3, 5, 5]), None, one), "does not fit"),
@@ -409,6 +437,9 @@ fn what_does_not_fit_is_named() {
         (avg_pool2d(&x, 0, 1), "windows of 0"),
         (residual_blocks(&x, &[], &EVAL), "there is none"),
         (dense_block(&x, &[], &EVAL), "no layer"),
+        (conv2d(&x, &none, None, one), "3 channels to 0"),
+        (dense_block(&x, &[layer(&some, norm.params(), &empty)], &TRAIN), "3 channels to 0"),
+        (dense_block(&x, &[layer(&none, nothing.params(), &narrow)], &TRAIN), "3 channels to 0"),
         (transition(&x, &norm.params(), &t(&[2, 3, 3, 3]), &EVAL), "not 1x1"),
     ] {
         let error = error.unwrap_err().to_string();

@@ -36,6 +36,14 @@ pub struct DenseNetConfig {
 }
 
 impl DenseNetConfig {
+    /// Presets by torchvision's names.
+    pub(crate) const PRESETS: [(&'static str, fn() -> Self); 4] = [
+        ("densenet121", Self::densenet121),
+        ("densenet161", Self::densenet161),
+        ("densenet169", Self::densenet169),
+        ("densenet201", Self::densenet201),
+    ];
+
     fn preset(growth_rate: usize, block_config: [usize; 4], num_init_features: usize) -> Self {
         Self {
             img_size: [224, 224],
@@ -78,13 +86,10 @@ impl DenseNetConfig {
     /// # Errors
     /// [`Error::Config`] when there is none of that name.
     pub fn by_name(name: &str) -> Result<Self> {
-        match name {
-            "densenet121" => Ok(Self::densenet121()),
-            "densenet161" => Ok(Self::densenet161()),
-            "densenet169" => Ok(Self::densenet169()),
-            "densenet201" => Ok(Self::densenet201()),
-            _ => Err(Error::Config(format!("there is no dense network '{name}'"))),
-        }
+        let known = Self::PRESETS.iter().find(|(known, _)| *known == name);
+        let (_, preset) =
+            known.ok_or_else(|| Error::Config(format!("there is no dense network '{name}'")))?;
+        Ok(preset())
     }
 
     /// Checks the configuration.

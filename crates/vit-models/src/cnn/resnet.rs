@@ -55,6 +55,15 @@ pub struct ResNetConfig {
 }
 
 impl ResNetConfig {
+    /// Presets by torchvision's names.
+    pub(crate) const PRESETS: [(&'static str, fn() -> Self); 5] = [
+        ("resnet18", Self::resnet18),
+        ("resnet34", Self::resnet34),
+        ("resnet50", Self::resnet50),
+        ("resnet101", Self::resnet101),
+        ("resnet152", Self::resnet152),
+    ];
+
     fn preset(block: ResidualKind, depths: [usize; 4]) -> Self {
         Self {
             img_size: [224, 224],
@@ -103,14 +112,10 @@ impl ResNetConfig {
     /// # Errors
     /// [`Error::Config`] when there is none of that name.
     pub fn by_name(name: &str) -> Result<Self> {
-        match name {
-            "resnet18" => Ok(Self::resnet18()),
-            "resnet34" => Ok(Self::resnet34()),
-            "resnet50" => Ok(Self::resnet50()),
-            "resnet101" => Ok(Self::resnet101()),
-            "resnet152" => Ok(Self::resnet152()),
-            _ => Err(Error::Config(format!("there is no residual network '{name}'"))),
-        }
+        let known = Self::PRESETS.iter().find(|(known, _)| *known == name);
+        let (_, preset) =
+            known.ok_or_else(|| Error::Config(format!("there is no residual network '{name}'")))?;
+        Ok(preset())
     }
 
     /// Checks the configuration.

@@ -24,11 +24,11 @@ pub struct DoctorOptions {
 }
 
 /// How much of a model a file gives.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Coverage {
     /// Tensors of the model that get values.
     pub tensors_loaded: usize,
-    /// Tensors of the model.
+    /// Tensors of the model; 0 where no model is known to count them of.
     pub tensors: usize,
     /// Numbers of the model that get values.
     pub values_loaded: usize,
@@ -93,6 +93,9 @@ pub struct Diagnosis {
     pub left_at_first_value: Vec<String>,
     /// Tensors of the file by type of number.
     pub types: BTreeMap<String, usize>,
+    /// What makes it likely that a part of the model is missing from the file. Only of a model that
+    /// was guessed: a told one has its own number of blocks.
+    pub suspicions: Vec<String>,
     /// Tensors whose numbers cannot be right, with why.
     pub faults: BTreeMap<String, String>,
     /// Tensors of zeros that may be so.
@@ -104,10 +107,12 @@ pub struct Diagnosis {
 }
 
 impl Diagnosis {
-    /// Whether the file gives at least this share of the model and its numbers are sound.
+    /// Whether the file gives at least this share of the model, its numbers are sound, and nothing
+    /// looks cut off.
     #[must_use]
     pub fn is_healthy(&self, min_coverage: f64) -> bool {
-        self.faults.is_empty() && self.coverage.share() >= min_coverage
+        let sound = self.faults.is_empty() && self.suspicions.is_empty();
+        sound && self.coverage.share() >= min_coverage
     }
 }
 
@@ -119,9 +124,15 @@ impl WeightFile {
     /// be read. That the model cannot be guessed is not an error but a note.
     pub fn diagnose(&self, options: &DoctorOptions) -> Result<Diagnosis> {
         let mut notes = Vec::new();
+        let mut suspicions = Vec::new();
+        let told = options.config.is_some() || options.model.is_some();
         let guess = match self.guess_as(options.family) {
             Ok(guess) => {
                 notes.extend(guess.notes);
+                if !told {
+                    notes.extend(guess.suspicions.iter().cloned());
+                    suspicions = guess.suspicions;
+                }
                 Some(guess.architecture)
             }
             Err(error) => {
@@ -137,7 +148,11 @@ impl WeightFile {
             }
             None => {
                 if guess.is_some() {
-                    notes.push("names are compared with torchvision's, shapes are not".to_string());
+                    notes.push(
+                        "names are compared with torchvision's, shapes are not; how many tensors \
+                         such a model has is not known, so none is counted as covered"
+                            .to_string(),
+                    );
                 }
                 let known = guess.is_some();
                 let useful = view.places.iter().filter(|(name, _)| known && is_of_cnn(name));
@@ -151,14 +166,16 @@ impl WeightFile {
         load.file_grid = guess.as_ref().and_then(Architecture::vit).map(VitConfig::grid);
         let report = self.plan(&wanted, &load).report;
         let left: Vec<String> = report.missing().into_iter().map(str::to_string).collect();
-        let elements = |name: &String| wanted.get(name).map_or(0, |s| s.iter().product::<usize>());
-        let values = wanted.keys().map(elements).sum::<usize>();
-        let coverage = Coverage {
+        let count = |shape: &Vec<usize>| shape.iter().fold(1, |n: usize, s| n.saturating_mul(*s));
+        let elements = |name: &String| wanted.get(name).map_or(0, count);
+        let values = wanted.keys().map(elements).fold(0, usize::saturating_add);
+        // Without a configuration the file would be compared with itself.
+        let coverage = config.as_ref().map_or(Coverage::default(), |_| Coverage {
             tensors_loaded: wanted.len() - left.len(),
             tensors: wanted.len(),
-            values_loaded: values - left.iter().map(elements).sum::<usize>(),
+            values_loaded: left.iter().map(elements).fold(values, usize::saturating_sub),
             values,
-        };
+        });
         let shape = |name: &str| wanted.get(name).or_else(|| self.shapes().get(name)).cloned();
         let rows = report.tensors.into_iter().map(|row| DoctorRow {
             shape: shape(&row.name).unwrap_or_default(),
@@ -187,6 +204,7 @@ impl WeightFile {
             coverage,
             left_at_first_value: left,
             types,
+            suspicions,
             faults: health.iter().filter_map(fault).collect(),
             zeros: zero.map(|t| t.name.clone()).collect(),
             health,

@@ -193,6 +193,13 @@ fn is_finite(tensor: &Tensor) -> bool {
         CpuStorage::F64(values) => {
             values.get(start..end).unwrap_or_default().iter().all(|value| value.is_finite())
         }
+        CpuStorage::F16(values) => {
+            values.get(start..end).unwrap_or_default().iter().all(|value| value.is_finite())
+        }
+        CpuStorage::BF16(values) => {
+            values.get(start..end).unwrap_or_default().iter().all(|value| value.is_finite())
+        }
+        // Integers, and types that no parameter store has.
         _ => true,
     }
 }
@@ -254,6 +261,9 @@ impl Fitting<'_> {
             how,
         };
         if POSITION_TABLES.contains(&name) {
+            if self.is_same_table(name, found, shape) {
+                return Ok((Recipe::Whole, as_it_is(name, place)));
+            }
             let table = self.table(name, found, shape)?;
             if table.cut == 0 && table.zeros == 0 {
                 if table.from == table.to {
@@ -295,8 +305,32 @@ impl Fitting<'_> {
 
     /// Tokens before the patches, in the file or in the model.
     fn prefix(&self, shape: impl Fn(&str) -> Option<usize>) -> [usize; 2] {
-        let class = shape("cls_token").unwrap_or(0) + shape("dist_token").unwrap_or(0);
-        [class, class + shape("reg_token").unwrap_or(0)]
+        let [class, distilled, registers] =
+            ["cls_token", "dist_token", "reg_token"].map(|name| shape(name).unwrap_or(0));
+        // Of a shape that may be anything where the tensor is empty.
+        let class = class.saturating_add(distilled);
+        [class, class.saturating_add(registers)]
+    }
+
+    /// Tokens before the patches in the model and in the file.
+    fn prefixes(&self, table: &str) -> [[usize; 2]; 2] {
+        if table != "pos_embed" {
+            return [[1, 1]; 2];
+        }
+        let second = |shape: Option<&Vec<usize>>| shape.and_then(|shape| shape.get(1)).copied();
+        let in_file = |name: &str| second(self.view.places.get(name).map(|p| &p.shape));
+        [self.prefix(|name| second(self.wanted.get(name))), self.prefix(in_file)]
+    }
+
+    /// Whether a table is the model's as it stands: as many rows for the same tokens. Its grid need
+    /// not be known then, unless both are told and are two ways to lay out as many patches.
+    fn is_same_table(&self, name: &str, found: &[usize], shape: &[usize]) -> bool {
+        let [ours, theirs] = self.prefixes(name);
+        let other = match (self.options.grid, self.options.file_grid) {
+            (Some(a), Some(b)) => a != b && a.0.checked_mul(a.1) == b.0.checked_mul(b.1),
+            _ => false,
+        };
+        found == shape && ours == theirs && !other
     }
 
     /// Rows before the grid in the model's table and in the file's, and both grids.
@@ -311,17 +345,9 @@ impl Fitting<'_> {
         if a != b {
             return Err(differs());
         }
-        let second = |shape: Option<&Vec<usize>>| shape.and_then(|shape| shape.get(1)).copied();
-        let (ours, theirs) = if name == "pos_embed" {
-            let in_file = |name: &str| second(self.view.places.get(name).map(|p| &p.shape));
-            (self.prefix(|name| second(self.wanted.get(name))), self.prefix(in_file))
-        } else {
-            ([1, 1], [1, 1])
-        };
+        let [ours, theirs] = self.prefixes(name);
         let to = grid(*want, ours, self.options.grid);
-        // Where both have as many rows, the file's grid is the model's unless something else fits.
-        let same = to.filter(|_| have == want && ours == theirs);
-        let from = same.or_else(|| grid(*have, theirs, self.options.file_grid));
+        let from = grid(*have, theirs, self.options.file_grid);
         let (Some((ours, to)), Some((theirs, from))) = (to, from) else {
             return Err(format!(
                 "{}, and not both are a square grid; say which grids they are",
@@ -348,7 +374,8 @@ impl Fitting<'_> {
         else {
             return false;
         };
-        self.table("pos_embed", &place.shape, shape).is_ok_and(|table| table.cut == 1)
+        !self.is_same_table("pos_embed", &place.shape, shape)
+            && self.table("pos_embed", &place.shape, shape).is_ok_and(|table| table.cut == 1)
     }
 }
 

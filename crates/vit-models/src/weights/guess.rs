@@ -5,8 +5,11 @@ use serde::Serialize;
 use super::sidecar::Sidecar;
 use super::view::View;
 use super::{Family, WeightFile};
-use crate::presets::{size_name, usual_heads};
-use crate::{Error, ImageSize, InitScheme, Mlp, ModelConfig, Pooling, Result, VitConfig};
+use crate::presets::{size_name, usual_depth, usual_heads};
+use crate::{
+    DenseNetConfig, Error, ImageSize, InitScheme, Mlp, ModelConfig, Pooling, ResNetConfig,
+    ResidualKind, Result, VitConfig,
+};
 
 /// A model a file is of.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -35,24 +38,12 @@ pub struct Guess {
     pub architecture: Architecture,
     /// What was not in names and shapes, and where it was taken from.
     pub notes: Vec<String>,
+    /// What makes it likely that a part of the model is missing from the file.
+    pub suspicions: Vec<String>,
 }
 
-/// DenseNets by the layers of their blocks.
-const DENSE_NETS: [(&str, [usize; 4]); 4] = [
-    ("densenet121", [6, 12, 24, 16]),
-    ("densenet161", [6, 12, 36, 24]),
-    ("densenet169", [6, 12, 32, 32]),
-    ("densenet201", [6, 12, 48, 32]),
-];
-
-/// ResNets by their blocks, and whether those have three convolutions.
-const RES_NETS: [(&str, [usize; 4], bool); 5] = [
-    ("resnet18", [2, 2, 2, 2], false),
-    ("resnet34", [3, 4, 6, 3], false),
-    ("resnet50", [3, 4, 6, 3], true),
-    ("resnet101", [3, 4, 23, 3], true),
-    ("resnet152", [3, 8, 36, 3], true),
-];
+/// Register tokens that a file may have; published models have four.
+const MAX_REGISTERS: usize = 1 << 16;
 
 impl WeightFile {
     /// What model the file is of. `config.json` beside it, in timm's layout or Hugging Face's, says
@@ -78,7 +69,8 @@ impl WeightFile {
             Family::DenseNet | Family::ResNet | Family::SmpEncoder => {
                 let (name, notes) = cnn(&view);
                 let config = cnn_config(&view, &sidecar, &name).map_err(fault)?;
-                Ok(Guess { architecture: Architecture { name, config }, notes })
+                let architecture = Architecture { name, config };
+                Ok(Guess { architecture, notes, suspicions: Vec::new() })
             }
             family => {
                 let mut clues = Clues { view: &view, sidecar: &sidecar, notes: Vec::new() };
@@ -86,13 +78,28 @@ impl WeightFile {
                 config.check().map_err(|e: Error| self.fault(e.to_string()))?;
                 sidecar.agrees(&config).map_err(fault)?;
                 let name = name(family, &config);
+                let suspicions = cut_off(&config, &sidecar).into_iter().collect();
                 let notes = clues.notes;
                 let config = Some(ModelConfig::Vit(config));
                 let architecture = Architecture { name, config };
-                Ok(Guess { architecture, notes })
+                Ok(Guess { architecture, notes, suspicions })
             }
         }
     }
+}
+
+/// Names and shapes of a file that lost its last blocks are those of a smaller model; only that
+/// nobody publishes one of this width tells.
+fn cut_off(config: &VitConfig, sidecar: &Sidecar) -> Option<String> {
+    let VitConfig { embed_dim, depth, .. } = *config;
+    let usual = usual_depth(embed_dim)?;
+    // `config.json` agrees with the shapes, or there would be no guess.
+    (depth < usual && sidecar.depth.is_none()).then(|| {
+        format!(
+            "width {embed_dim} is known with {usual} blocks, the file has {depth}: the others may \
+             be missing"
+        )
+    })
 }
 
 struct Clues<'a> {
@@ -144,7 +151,10 @@ impl Clues<'_> {
 
     fn blocks(&self, config: &mut VitConfig) -> Found<()> {
         let blocks = self.view.blocks("blocks.");
-        config.depth = blocks.last().map_or(0, |last| last + 1);
+        config.depth = match blocks.last() {
+            Some(last) => last.checked_add(1).ok_or_else(|| format!("a block {last}"))?,
+            None => 0,
+        };
         let absent = (0..config.depth).find(|block| !blocks.contains(block));
         if let Some(absent) = absent {
             return Err(format!("there are {} blocks without block {absent}", config.depth));
@@ -157,7 +167,7 @@ impl Clues<'_> {
         };
         config.mlp = match (hidden, inner) {
             (hidden, inner) if hidden == inner => Mlp::Gelu,
-            (hidden, inner) if *hidden == inner * 2 => Mlp::SwigluPacked,
+            (hidden, inner) if inner.checked_mul(2) == Some(*hidden) => Mlp::SwigluPacked,
             _ => return Err(format!("an MLP of widths {hidden} and {inner}")),
         };
         config.mlp_ratio = *hidden as f64 / config.embed_dim as f64;
@@ -176,6 +186,9 @@ impl Clues<'_> {
         config.class_token = self.has("cls_token");
         config.distilled = self.has("dist_token");
         config.reg_tokens = self.shape("reg_token").and_then(|s| s.get(1)).copied().unwrap_or(0);
+        if config.reg_tokens > MAX_REGISTERS {
+            return Err(format!("{} registers", config.reg_tokens));
+        }
         let rows = match self.shape("pos_embed") {
             Some([_, rows, _]) => *rows,
             other => return Err(format!("a position table of shape {other:?}")),
@@ -203,8 +216,11 @@ impl Clues<'_> {
                 told.unwrap_or_default()
             ));
         };
-        let side = |patches: usize| patches * config.patch_size;
-        config.img_size = ImageSize { height: side(a), width: side(b) };
+        let side = |patches: usize| {
+            let pixels = patches.checked_mul(config.patch_size);
+            pixels.ok_or_else(|| format!("{patches} patches of {} pixels", config.patch_size))
+        };
+        config.img_size = ImageSize { height: side(a)?, width: side(b)? };
         // DINOv2 adds positions before the registers come in. Ours has the class token's position in
         // the token; loading puts it there.
         let registers =
@@ -235,7 +251,7 @@ impl Clues<'_> {
             None => config.num_classes = 0,
             Some([classes, width]) => {
                 config.num_classes = *classes;
-                if *width == 2 * config.embed_dim {
+                if config.embed_dim.checked_mul(2) == Some(*width) {
                     config.pooling = Pooling::ClassAverage;
                     self.note("the head takes class token and mean of patches".to_string());
                 }
@@ -322,7 +338,8 @@ fn cnn(view: &View) -> (String, Vec<String>) {
         let layers: Vec<usize> = (1..=4)
             .map(|block| view.blocks(&format!("features.denseblock{block}.denselayer")).len())
             .collect();
-        let known = DENSE_NETS.iter().find(|(_, known)| known[..] == layers[..]);
+        let known =
+            DenseNetConfig::PRESETS.iter().find(|(_, preset)| preset().block_config == layers);
         return match known {
             Some((name, _)) => ((*name).to_string(), Vec::new()),
             None => (format!("densenet{layers:?}"), vec!["a DenseNet of no published size".into()]),
@@ -331,7 +348,10 @@ fn cnn(view: &View) -> (String, Vec<String>) {
     let blocks: Vec<usize> =
         (1..=4).map(|layer| view.blocks(&format!("layer{layer}.")).len()).collect();
     let three = has("layer1.0.conv3.weight");
-    let known = RES_NETS.iter().find(|(_, known, deep)| known[..] == blocks[..] && *deep == three);
+    let known = ResNetConfig::PRESETS.iter().find(|(_, preset)| {
+        let preset = preset();
+        preset.depths == blocks && (preset.block == ResidualKind::Bottleneck) == three
+    });
     match known {
         Some((name, ..)) => ((*name).to_string(), Vec::new()),
         None => (format!("resnet{blocks:?}"), vec!["a ResNet of no published size".into()]),

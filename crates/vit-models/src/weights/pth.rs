@@ -155,9 +155,9 @@ fn legacy_records(
     let sizes: BTreeMap<&str, u64> = heap
         .storages()
         .iter()
-        .map(|Storage { key, kind, .. }| match kind {
-            StorageType::Typed(kind) => (key.as_str(), kind.size() as u64),
-            StorageType::Untyped => (key.as_str(), 1),
+        .filter_map(|Storage { key, kind, .. }| match kind {
+            StorageType::Typed(kind) => Some((heap.text(*key)?, kind.size() as u64)),
+            StorageType::Untyped => Some((heap.text(*key)?, 1)),
         })
         .collect();
     let mut records = Records::new();
@@ -194,10 +194,7 @@ fn contents(
         let entry = entry(heap, value, records, swapped, source.length).map_err(|reason| {
             Error::File { path: source.path.clone(), reason: format!("tensor '{name}' {reason}") }
         })?;
-        if entries.insert(name.clone(), entry).is_some() {
-            let reason = format!("tensor '{name}' is there twice");
-            return Err(Error::File { path: source.path.clone(), reason });
-        }
+        entries.insert(name, entry);
     }
     Ok(Contents {
         sources: vec![source],
@@ -220,9 +217,10 @@ fn entry(
 ) -> std::result::Result<Entry, String> {
     let tensor = heap.tensor(value).ok_or("is none")?;
     let storage = heap.storage(tensor.storage).ok_or("has no storage")?;
+    let key = heap.text(storage.key).ok_or("has a storage without a key")?;
     let record = records
-        .get(&storage.key)
-        .ok_or_else(|| format!("has its numbers in '{}', which is not in the file", storage.key))?;
+        .get(key)
+        .ok_or_else(|| format!("has its numbers in '{key}', which is not in the file"))?;
     let size = tensor.dtype.size() as u64;
     if let StorageType::Typed(StoredType::Other) = storage.kind {
         return Err("has a type of numbers that is not read".to_string());

@@ -170,12 +170,33 @@ impl WeightFile {
 /// Opens one file that is no folder.
 pub(super) fn open_one(path: &Path, section: Option<&str>) -> Result<Contents> {
     let source = Source::open(path)?;
-    let fault = |reason: &str| Error::File { path: path.to_path_buf(), reason: reason.to_string() };
+    let mut start = [0u8; 1];
+    if source.length > 0 {
+        source.read_at(&mut start, 0)?;
+    }
+    let contents = if start == *b"{" && shards::is_index(path) {
+        shards::open(&source)?
+    } else {
+        open_plain(source, section)?
+    };
+    if section.is_some()
+        && matches!(contents.container, Container::Safetensors | Container::Sharded)
+    {
+        let reason = "a safetensors file has no dictionaries to choose from".to_string();
+        return Err(Error::File { path: path.to_path_buf(), reason });
+    }
+    Ok(contents)
+}
+
+/// Opens a file that is no index. Shards are opened by this one, so that an index cannot lead to
+/// itself.
+pub(super) fn open_plain(source: Source, section: Option<&str>) -> Result<Contents> {
+    let path = source.path.clone();
+    let fault = |reason: &str| Error::File { path: path.clone(), reason: reason.to_string() };
     let mut start = [0u8; 9];
     let read = usize::try_from(source.length).unwrap_or(usize::MAX).min(start.len());
     source.read_at(start.get_mut(..read).unwrap_or_default(), 0)?;
-    let contents = match start.get(..read).unwrap_or_default() {
-        [b'{', ..] if path.to_string_lossy().ends_with(".index.json") => shards::open(&source),
+    match start.get(..read).unwrap_or_default() {
         // Before the others, because the length before it may begin with the bytes of any other format; in
         // a zip file this place is a compression method, which is a small number.
         [.., b'{'] if read == 9 => safetensors_file::open(source),
@@ -186,11 +207,5 @@ pub(super) fn open_one(path: &Path, section: Option<&str>) -> Result<Contents> {
             "PyTorch's tar format of 2016 is not read; load it in PyTorch and save it again",
         )),
         _ => Err(fault("neither safetensors nor a PyTorch file")),
-    }?;
-    if section.is_some()
-        && matches!(contents.container, Container::Safetensors | Container::Sharded)
-    {
-        return Err(fault("a safetensors file has no dictionaries to choose from"));
     }
-    Ok(contents)
 }

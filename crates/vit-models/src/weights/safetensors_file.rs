@@ -1,28 +1,37 @@
 //! The header of a safetensors file.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Deserialize;
-use serde::de::{MapAccess, Visitor};
-use serde_json::Value;
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::METADATA_KEY;
 use super::contents::{Container, Contents};
 use super::values::{Entry, Source, StoredType};
+use super::write::MAX_METADATA;
 use crate::{Error, Result};
 
 /// Bytes a header may have, as the format's own library limits it.
 const MAX_HEADER: u64 = 100_000_000;
 
-/// A JSON object with its keys as they come: a map would hide that one occurs twice.
-struct Pairs(Vec<(String, Value)>);
+/// Dimensions a tensor may have.
+const MAX_DIMS: usize = 64;
 
-impl<'de> Deserialize<'de> for Pairs {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+/// A header, read entry by entry: a document in memory would be many times its text.
+#[derive(Default)]
+struct Header {
+    metadata: Option<BTreeMap<String, String>>,
+    /// As they come: a map would hide that a name occurs twice.
+    tensors: Vec<(String, Described)>,
+}
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
         struct All;
         impl<'de> Visitor<'de> for All {
-            type Value = Pairs;
+            type Value = Header;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
@@ -31,12 +40,24 @@ impl<'de> Deserialize<'de> for Pairs {
             fn visit_map<A: MapAccess<'de>>(
                 self,
                 mut map: A,
-            ) -> std::result::Result<Pairs, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
+            ) -> std::result::Result<Header, A::Error> {
+                let mut header = Header::default();
+                while let Some(name) = map.next_key::<String>()? {
+                    if name != "__metadata__" {
+                        let about = map
+                            .next_value()
+                            .map_err(|e| A::Error::custom(format!("tensor '{name}': {e}")))?;
+                        header.tensors.push((name, about));
+                        continue;
+                    }
+                    let texts = map.next_value().map_err(|e| {
+                        A::Error::custom(format!("the metadata is not a list of texts: {e}"))
+                    })?;
+                    if header.metadata.replace(texts).is_some() {
+                        return Err(A::Error::custom("the metadata is there twice"));
+                    }
                 }
-                Ok(Pairs(pairs))
+                Ok(header)
             }
         }
         from.deserialize_map(All)
@@ -45,9 +66,57 @@ impl<'de> Deserialize<'de> for Pairs {
 
 #[derive(Deserialize)]
 struct Described {
-    dtype: String,
+    #[serde(deserialize_with = "stored_type")]
+    dtype: StoredType,
+    #[serde(deserialize_with = "sizes")]
     shape: Vec<usize>,
     data_offsets: (u64, u64),
+}
+
+fn stored_type<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<StoredType, D::Error> {
+    Ok(match &*Cow::<str>::deserialize(from)? {
+        "F64" => StoredType::F64,
+        "F32" => StoredType::F32,
+        "F16" => StoredType::F16,
+        "BF16" => StoredType::Bf16,
+        "F8_E4M3" => StoredType::F8E4M3,
+        "I64" => StoredType::I64,
+        "I32" => StoredType::I32,
+        "I16" => StoredType::I16,
+        "I8" => StoredType::I8,
+        "U32" => StoredType::U32,
+        "U16" => StoredType::U16,
+        "U8" => StoredType::U8,
+        "BOOL" => StoredType::Bool,
+        "U64" | "C64" | "F4" | "F6_E2M3" | "F6_E3M2" | "F8_E5M2" | "F8_E8M0" => StoredType::Other,
+        other => return Err(D::Error::custom(format!("there is no type '{other}'"))),
+    })
+}
+
+fn sizes<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Vec<usize>, D::Error> {
+    struct Sizes;
+    impl<'de> Visitor<'de> for Sizes {
+        type Value = Vec<usize>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("sizes")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(
+            self,
+            mut items: A,
+        ) -> std::result::Result<Vec<usize>, A::Error> {
+            let mut sizes = Vec::new();
+            while let Some(size) = items.next_element()? {
+                if sizes.len() == MAX_DIMS {
+                    return Err(A::Error::custom(format!("more than {MAX_DIMS} dimensions")));
+                }
+                sizes.push(size);
+            }
+            Ok(sizes)
+        }
+    }
+    from.deserialize_seq(Sizes)
 }
 
 /// Reads the header and checks every claim of it against the file.
@@ -66,26 +135,25 @@ pub(super) fn open(source: Source) -> Result<Contents> {
     }
     let mut header = vec![0; usize::try_from(size).unwrap_or(0)];
     source.read_at(&mut header, 8)?;
-    let Pairs(pairs) = serde_json::from_slice(&header)
-        .map_err(|e| fault(format!("the header is not JSON: {e}")))?;
+    let Header { metadata, tensors } = serde_json::from_slice(&header)
+        .map_err(|e| fault(format!("the header cannot be read: {e}")))?;
+    drop(header);
     let mut contents = Contents { container: Container::Safetensors, ..Contents::default() };
-    let mut ranges = Vec::with_capacity(pairs.len());
-    for (name, value) in pairs {
-        if name == "__metadata__" {
-            contents.header = serde_json::from_value(value)
-                .map_err(|e| fault(format!("the metadata is not a list of texts: {e}")))?;
-            continue;
-        }
-        let about: Described =
-            serde_json::from_value(value).map_err(|e| fault(format!("tensor '{name}': {e}")))?;
-        let entry = entry(&about, data).map_err(|e| fault(format!("tensor '{name}': {e}")))?;
-        ranges.push((about.data_offsets, name.clone()));
+    contents.header = metadata.unwrap_or_default();
+    let mut ranges = Vec::with_capacity(tensors.len());
+    for (name, about) in tensors {
+        let offsets = about.data_offsets;
+        let entry = entry(about, data).map_err(|e| fault(format!("tensor '{name}': {e}")))?;
+        ranges.push((offsets, name.clone()));
         if contents.entries.insert(name.clone(), entry).is_some() {
             return Err(fault(format!("tensor '{name}' is there twice")));
         }
     }
     check_ranges(&mut ranges, source.length - data).map_err(fault)?;
     if let Some(text) = contents.header.remove(METADATA_KEY) {
+        if text.len() > MAX_METADATA {
+            return Err(fault(format!("metadata '{METADATA_KEY}' of {} bytes", text.len())));
+        }
         contents.metadata = serde_json::from_str(&text)
             .map_err(|e| fault(format!("metadata '{METADATA_KEY}': {e}")))?;
     }
@@ -94,33 +162,16 @@ pub(super) fn open(source: Source) -> Result<Contents> {
     Ok(contents)
 }
 
-fn entry(about: &Described, data: u64) -> std::result::Result<Entry, String> {
-    let dtype = match about.dtype.as_str() {
-        "F64" => StoredType::F64,
-        "F32" => StoredType::F32,
-        "F16" => StoredType::F16,
-        "BF16" => StoredType::Bf16,
-        "F8_E4M3" => StoredType::F8E4M3,
-        "I64" => StoredType::I64,
-        "I32" => StoredType::I32,
-        "I16" => StoredType::I16,
-        "I8" => StoredType::I8,
-        "U32" => StoredType::U32,
-        "U16" => StoredType::U16,
-        "U8" => StoredType::U8,
-        "BOOL" => StoredType::Bool,
-        "U64" | "C64" | "F4" | "F6_E2M3" | "F6_E3M2" | "F8_E5M2" | "F8_E8M0" => StoredType::Other,
-        other => return Err(format!("there is no type '{other}'")),
-    };
-    let (start, end) = about.data_offsets;
+fn entry(about: Described, data: u64) -> std::result::Result<Entry, String> {
+    let Described { dtype, shape, data_offsets: (start, end) } = about;
     let bytes = end.checked_sub(start).ok_or("ends before it begins")?;
-    let span = about.shape.iter().try_fold(1usize, |n, size| n.checked_mul(*size));
+    let span = shape.iter().try_fold(1usize, |n, size| n.checked_mul(*size));
     let claimed = span.and_then(|n| n.checked_mul(dtype.size()));
     if claimed.map(|n| n as u64) != Some(bytes) && dtype != StoredType::Other {
-        return Err(format!("claims shape {:?} in {bytes} bytes", about.shape));
+        return Err(format!("claims shape {shape:?} in {bytes} bytes"));
     }
     let start = data.checked_add(start).ok_or("begins outside of the file")?;
-    let (shape, span) = (about.shape.clone(), span.unwrap_or(0));
+    let span = span.unwrap_or(0);
     Ok(Entry { shape, dtype, strides: None, file: 0, start, span, swapped: false })
 }
 

@@ -1,5 +1,7 @@
 //! Which dictionary of a checkpoint holds the model.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value as Json};
 
 use super::pickle::{Heap, Value};
@@ -28,7 +30,7 @@ const NO_MODEL: [&str; 5] = ["optim", "sched", "scaler", "loss", "amp"];
 
 /// What was chosen from a pickle.
 pub(super) struct Found {
-    pub(super) tensors: Vec<(String, Value)>,
+    pub(super) tensors: BTreeMap<String, Value>,
     pub(super) section: String,
     pub(super) sections: Vec<(String, usize)>,
     pub(super) training: Map<String, Json>,
@@ -56,13 +58,17 @@ pub(super) fn choose(heap: &Heap, top: Value, section: Option<&str>) -> Result<F
         }
         None => likeliest(all).ok_or("no tensors in any of its dictionaries")?,
     };
-    let mut tensors = Vec::with_capacity(chosen.tensors);
+    let mut tensors = BTreeMap::new();
     for (key, value) in heap.dict(chosen.dict).unwrap_or_default() {
         let (Some(key), Some(_)) = (heap.text(*key), heap.tensor(*value)) else { continue };
         if key.len() > MAX_NAME {
             return Err(format!("a tensor whose name has {} letters", key.len()));
         }
-        tensors.push((key.to_string(), *value));
+        // Before it is copied: a pickle can mention one text many times.
+        if tensors.contains_key(key) {
+            return Err(format!("tensor '{key}' is there twice"));
+        }
+        tensors.insert(key.to_string(), *value);
     }
     let training = training(heap, items);
     Ok(Found { tensors, section: chosen.name, sections, training })

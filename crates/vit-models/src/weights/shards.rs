@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::contents::{Container, Contents};
-use super::read::open_one;
+use super::read::open_plain;
 use super::safetensors_file::Index;
 use super::values::Source;
 use crate::{Error, Result};
@@ -14,6 +14,11 @@ const MAX_SHARDS: usize = 1024;
 
 /// Bytes an index may have.
 const MAX_INDEX: u64 = 64 << 20;
+
+/// Whether a file is an index by its name.
+pub(super) fn is_index(path: &Path) -> bool {
+    path.to_string_lossy().ends_with(".index.json")
+}
 
 /// Opens all files of an index. All must be there, every tensor in the file the index says and in
 /// no other.
@@ -53,10 +58,13 @@ fn add(all: &mut Contents, index: &Path, name: &str) -> Result<()> {
         return Err(fault(format!("names '{name}', which is not a file beside it")));
     }
     let shard = index.with_file_name(name);
+    if is_index(&shard) {
+        return Err(fault(format!("names '{name}', which is an index itself")));
+    }
     if !shard.exists() {
         return Err(fault(format!("one of its files is missing: {name}")));
     }
-    let mut contents = open_one(&shard, None)?;
+    let mut contents = open_plain(Source::open(&shard)?, None)?;
     let first = all.sources.len();
     all.sources.append(&mut contents.sources);
     all.header.append(&mut contents.header);

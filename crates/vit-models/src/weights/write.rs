@@ -11,6 +11,9 @@ use crate::{Error, Result};
 /// The one key of a safetensors header's `__metadata__` that we write; its value is JSON text.
 pub const METADATA_KEY: &str = "vitalight";
 
+/// Bytes that text may have: as a document in memory it takes many times as much.
+pub(super) const MAX_METADATA: usize = 8 << 20;
+
 /// Writes a file whole or not at all: into a temporary file beside it, synced, then renamed.
 ///
 /// # Errors
@@ -58,8 +61,11 @@ pub(super) fn texts(
     path: &Path,
     metadata: &Map<String, Value>,
 ) -> Result<BTreeMap<String, String>> {
-    let text = serde_json::to_string(metadata)
-        .map_err(|e| Error::File { path: path.to_path_buf(), reason: e.to_string() })?;
+    let fault = |reason: String| Error::File { path: path.to_path_buf(), reason };
+    let text = serde_json::to_string(metadata).map_err(|e| fault(e.to_string()))?;
+    if text.len() > MAX_METADATA {
+        return Err(fault(format!("metadata of {} bytes, more than {MAX_METADATA}", text.len())));
+    }
     Ok(BTreeMap::from([(METADATA_KEY.to_string(), text)]))
 }
 

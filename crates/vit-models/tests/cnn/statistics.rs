@@ -37,6 +37,24 @@ fn training_changes_them_for_every_model_of_the_store_and_evaluation_does_not() 
     }
 }
 
+/// The loss of such a batch is no number and a trainer leaves it out; nothing of it may stay.
+#[test]
+fn a_picture_of_nan_leaves_them_as_they_were() {
+    for (name, config) in networks() {
+        let store = config.store(1);
+        let model = config.build(&store.var_builder());
+        let good = pictures(&config, 2);
+        let bad = (good.narrow(0, 0, 1).unwrap() * f64::NAN).unwrap();
+        let images = Tensor::cat(&[&good.narrow(0, 1, 1).unwrap(), &bad], 0).unwrap();
+        let all = || store.tensors().iter().map(|(n, t)| (n.clone(), flat(t))).collect::<Vec<_>>();
+        let before = all();
+        let ctx = Context::train(Streams::new(0), 0, &[0, 1]);
+        let logits = model.logits(&images, &ctx).unwrap();
+        assert!(flat(&logits).iter().any(|value| value.is_nan()), "{name}");
+        assert_eq!(before, all(), "{name}");
+    }
+}
+
 #[test]
 fn a_file_keeps_them() {
     let folder = tempfile::tempdir().unwrap();

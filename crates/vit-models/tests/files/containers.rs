@@ -117,6 +117,15 @@ fn an_index_that_does_not_hold_is_refused() {
     );
     refused(&edit(second, "model-00003-of-00003.safetensors"), &["says that", "00003"]);
     refused(&edit(second, "../../etc/passwd"), &["not a file beside it", "passwd"]);
+    refused(&edit(second, INDEX), &["index itself", INDEX]);
+    // An index under another name is no weight file.
+    refused(
+        &|folder| {
+            edit(second, "second.safetensors")(folder);
+            std::fs::copy(folder.join(INDEX), folder.join("second.safetensors")).unwrap();
+        },
+        &["second.safetensors", "neither"],
+    );
     refused(&edit("weight_map", "weights"), &["not an index"]);
     refused(&edit("embeddings.cls_token", "embeddings.class_token"), &["embeddings.class_token"]);
 }

@@ -163,7 +163,68 @@ fn convolutional_networks_are_named() {
         assert_eq!(dropped.clone().count(), dropped.filter(counters).count());
         assert!(diagnosis.is_healthy(1.), "{:?}", diagnosis.left_at_first_value);
     }
-    assert!(diagnosed("torchvision_densenet.safetensors").is_healthy(1.));
+    // One of no published size cannot be compared with anything but itself.
+    let tiny = diagnosed("torchvision_densenet.safetensors");
+    assert_eq!((tiny.family, tiny.coverage.share()), (Family::DenseNet, 0.));
+    assert!(!tiny.is_healthy(0.95) && tiny.left_at_first_value.is_empty());
+    assert!(tiny.notes.iter().any(|note| note.contains("shapes are not")), "{:?}", tiny.notes);
+    assert!(tiny.rows.iter().any(|row| row.outcome == Outcome::Matched));
+}
+
+/// A ViT without its last blocks has the shapes of a smaller one; its width tells.
+#[test]
+fn a_model_without_its_last_blocks_is_not_healthy() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let diagnosed = |depth: usize, options: &DoctorOptions| {
+        let config = VitConfig { depth, ..VitConfig::vit_tiny(16, 32) };
+        let store = crate::support::store(&config, 1);
+        save_weights(&path, &store.tensors(), &serde_json::Map::new()).unwrap();
+        WeightFile::open(&path).unwrap().diagnose(options).unwrap()
+    };
+    let guessed = DoctorOptions::default();
+    let whole = diagnosed(12, &guessed);
+    assert!(whole.is_healthy(1.) && whole.suspicions.is_empty(), "{:?}", whole.suspicions);
+    let cut = diagnosed(10, &guessed);
+    assert!(!cut.is_healthy(0.) && cut.coverage.share() == 1.);
+    assert!(cut.suspicions[0].contains("width 192 is known with 12 blocks, the file has 10"));
+    assert!(cut.notes.contains(&cut.suspicions[0]));
+    // Whoever says that it has ten blocks knows.
+    let config = VitConfig { depth: 10, ..VitConfig::vit_tiny(16, 32) };
+    let told = DoctorOptions { config: Some(ModelConfig::Vit(config)), ..guessed };
+    assert!(diagnosed(10, &told).is_healthy(1.));
+}
+
+/// Numbers in names and sizes of empty tensors may be anything.
+#[test]
+fn names_and_shapes_that_overflow_are_an_error() {
+    let last = format!("blocks.{}.norm1.weight", usize::MAX);
+    for (name, shape, words) in [
+        (last.as_str(), vec![0], "a block 18446744073709551615"),
+        ("patch_embed.proj.weight", vec![8, 0, 1 << 62, 1 << 62], "patches of"),
+        ("reg_token", vec![0, usize::MAX, 8], "registers"),
+    ] {
+        let mut tensors = crate::support::store(&crate::support::encoder(), 1).tensors();
+        tensors.remove(name);
+        let (_folder, path) = saved(&tensors);
+        let bytes = std::fs::read(&path).unwrap();
+        let (size, rest) = bytes.split_at(8);
+        let size = u64::from_le_bytes(size.try_into().unwrap()) as usize;
+        let mut header: serde_json::Value = serde_json::from_slice(&rest[..size]).unwrap();
+        let end = rest.len() - size;
+        header[name] =
+            serde_json::json!({ "dtype": "F32", "shape": shape, "data_offsets": [end, end] });
+        let header = serde_json::to_vec(&header).unwrap();
+        let length = (header.len() as u64).to_le_bytes();
+        std::fs::write(&path, [&length[..], &header, &rest[size..]].concat()).unwrap();
+        let file = WeightFile::open(&path).unwrap();
+        let error = file.guess().unwrap_err().to_string();
+        assert!(error.contains(words), "{name}: {error}");
+        // Neither does a comparison with a model stop there.
+        file.diagnose(&DoctorOptions::default()).unwrap();
+        let store = crate::support::store(&crate::support::encoder(), 2);
+        file.load_into(&store, &vit_models::LoadOptions::strict()).ok();
+    }
 }
 
 #[test]

@@ -80,6 +80,23 @@ fn a_position_table_of_another_grid_is_resized() {
     assert!(text.contains("resized") && text.contains("[1, 37, 8]"), "{text}");
 }
 
+/// A grid that is no square need not be told where the model's table is the file's.
+#[test]
+fn a_table_that_is_the_same_needs_no_grid() {
+    let config = VitConfig { img_size: (56, 40).into(), ..encoder() };
+    assert_eq!(config.grid(), (14, 10));
+    let (from, into) = (store(&config, 1), store(&config, 2));
+    let report = load(&from.tensors(), &into, &LoadOptions::strict()).unwrap();
+    assert_eq!(outcome(&report, "pos_embed"), [&Outcome::Matched]);
+    assert_eq!(values(&into), values(&from));
+    // Told that rows and columns are the other way round, as many patches are another table.
+    let options = LoadOptions { file_grid: Some((10, 14)), ..LoadOptions::strict() };
+    let options = options.for_model(&config);
+    let report = load(&from.tensors(), &into, &options).unwrap();
+    assert!(matches!(outcome(&report, "pos_embed")[..], [Outcome::Resized { .. }]));
+    assert_ne!(values(&into)["pos_embed"], values(&from)["pos_embed"]);
+}
+
 #[test]
 fn a_position_table_that_cannot_be_resized_is_refused() {
     let config = encoder();

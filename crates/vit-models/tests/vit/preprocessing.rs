@@ -32,6 +32,18 @@ fn the_middle_is_cropped_and_normalised() {
     assert_eq!(squares(224).resized(), 248);
 }
 
+/// Whoever resizes to a side and crops means that side, whatever its share rounds to.
+#[test]
+fn a_side_comes_back_from_its_share() {
+    for edge in 32..=1024 {
+        for crop in 1..=edge {
+            let preprocessing =
+                Preprocessing { crop_pct: crop as f64 / edge as f64, ..squares(crop) };
+            assert_eq!(preprocessing.resized(), edge, "{crop} of {edge}");
+        }
+    }
+}
+
 #[test]
 fn both_sides_are_resized_where_told() {
     let squash = Preprocessing {

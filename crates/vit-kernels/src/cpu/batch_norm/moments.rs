@@ -74,6 +74,11 @@ impl Moments {
         self.mean.iter().map(|mean| *mean as f32)
     }
 
+    /// Whether running statistics can take all of them up, as `f32`.
+    pub(crate) fn are_finite(&self) -> bool {
+        self.mean().chain(self.unbiased()).all(f32::is_finite)
+    }
+
     /// Mean squared distance from the mean.
     pub(super) fn biased(&self) -> impl Iterator<Item = f32> {
         self.squares.iter().map(|squares| (squares / self.count) as f32)

@@ -22,7 +22,8 @@ pub(crate) struct Geometry {
 
 impl Geometry {
     /// # Errors
-    /// When the kernel does not fit the padded picture, or a step or the kernel is 0.
+    /// When the kernel does not fit the padded picture, a step or the kernel is 0, or nothing comes
+    /// out of it.
     pub(crate) fn new(
         (batch, input): (usize, [usize; 2]),
         [out_channels, in_channels, height, width]: [usize; 4],
@@ -41,6 +42,9 @@ impl Geometry {
                  does not fit a picture of {input:?}"
             )
         };
+        if out_channels == 0 {
+            bail!("a convolution of {in_channels} channels to 0");
+        }
         Ok(Self {
             batch,
             input,

@@ -8,7 +8,7 @@ use super::{Input, MAX_STEPS, Reason};
 /// Dimensions a tensor may have.
 const MAX_DIMS: usize = 16;
 
-/// Bytes of a name or key. They are copied, and a pickle can mention one text many times.
+/// Bytes of a name or key.
 const MAX_NAME: usize = 512;
 
 /// Reads one pickle; its values are added to `heap`.
@@ -115,6 +115,7 @@ impl Machine<'_> {
                 if module.len().max(name.len()) > MAX_NAME {
                     return Err("it has a name of unusual length".to_string());
                 }
+                let (module, name) = (self.heap.add_text(module), self.heap.add_text(name));
                 let name = self.heap.add_name(module, name);
                 self.stack.push(name);
             }
@@ -291,12 +292,11 @@ impl Machine<'_> {
 
     fn stack_global(&mut self) -> Result<(), Reason> {
         let pair = self.take(2)?;
-        let short = |value: &Value| self.heap.text(*value).filter(|text| text.len() <= MAX_NAME);
-        let mut texts = pair.iter().map(|value| short(value).map(str::to_string));
-        match (texts.next().flatten(), texts.next().flatten()) {
-            (Some(module), Some(name)) => {
-                drop(texts);
-                let name = self.heap.add_name(module, name);
+        let short =
+            |value: &Value| self.heap.text(*value).is_some_and(|text| text.len() <= MAX_NAME);
+        match pair.as_slice() {
+            [module, name] if short(module) && short(name) => {
+                let name = self.heap.add_name(*module, *name);
                 self.stack.push(name);
                 Ok(())
             }
@@ -390,8 +390,10 @@ impl Machine<'_> {
         let kind = storage(module, name)
             .ok_or_else(|| format!("a storage of the type {module}.{name} is not read"))?;
         let elements = u64::try_from(*elements).map_err(|_| fault())?;
-        let key = self.heap.text(*key).filter(|key| key.len() <= MAX_NAME).ok_or_else(fault)?;
-        let key = key.to_string();
+        let key = *key;
+        if self.heap.text(key).is_none_or(|key| key.len() > MAX_NAME) {
+            return Err(fault());
+        }
         Ok(self.heap.add_storage(Storage { key, kind, elements }))
     }
 

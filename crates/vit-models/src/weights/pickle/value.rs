@@ -31,9 +31,10 @@ pub(in crate::weights) enum StorageType {
 }
 
 /// Numbers that lie outside the pickle, under a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(in crate::weights) struct Storage {
-    pub(in crate::weights) key: String,
+    /// A text of the [`Heap`].
+    pub(in crate::weights) key: Value,
     pub(in crate::weights) kind: StorageType,
     /// Elements it claims to have.
     pub(in crate::weights) elements: u64,
@@ -64,7 +65,8 @@ pub(in crate::weights) struct Heap {
     tuples: Vec<Box<[Value]>>,
     lists: Vec<Vec<Value>>,
     dicts: Vec<Vec<(Value, Value)>>,
-    names: Vec<(String, String)>,
+    /// Texts, by their places: a pickle can mention one text many times.
+    names: Vec<(Value, Value)>,
     objects: Vec<Object>,
     storages: Vec<Storage>,
     tensors: Vec<TensorRef>,
@@ -98,7 +100,7 @@ impl Heap {
         Value::Dict(put(&mut self.dicts, Vec::new()))
     }
 
-    pub(super) fn add_name(&mut self, module: String, name: String) -> Value {
+    pub(super) fn add_name(&mut self, module: Value, name: Value) -> Value {
         Value::Name(put(&mut self.names, (module, name)))
     }
 
@@ -138,7 +140,8 @@ impl Heap {
     }
 
     pub(in crate::weights) fn name(&self, place: u32) -> (&str, &str) {
-        at(&self.names, place).map_or(("?", "?"), |(module, name)| (module, name))
+        let text = |value: &Value| self.text(*value).unwrap_or("?");
+        at(&self.names, place).map_or(("?", "?"), |(module, name)| (text(module), text(name)))
     }
 
     pub(in crate::weights) fn object(&self, value: Value) -> Option<Object> {
