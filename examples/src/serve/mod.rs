@@ -2,8 +2,9 @@
 //!
 //! The way of a request: a place in the queue (else 503) → its body (bounded in size and time) →
 //! decoding on a blocking thread (bounded in number and pixels) → the model's thread, which takes
-//! what has come in as one batch → the answer. Nothing waits outside the queue, so memory is
-//! bounded by its length.
+//! what has come in as one batch → the answer. Pictures are held by requests in the queue only, so
+//! their memory is bounded by its length. A refused request's body is read and thrown away first, up
+//! to a limit, so that the answer arrives; the number of connections is the proxy's to bound.
 
 mod body;
 mod handlers;
@@ -55,7 +56,7 @@ pub struct ServeLimits {
     /// Longest wait for further pictures before a batch is computed, in milliseconds.
     #[arg(long, default_value_t = 2)]
     pub max_wait_ms: u64,
-    /// Requests that may be under way; others get 503 at once.
+    /// Requests that may be under way; others get 503.
     #[arg(long, default_value_t = 256)]
     pub queue: usize,
     /// Largest body in bytes.
