@@ -6,6 +6,7 @@ use vit_kernels::{
     global_avg_pool, transition,
 };
 
+use super::Preset;
 use super::layers::{
     BatchNorm, Convolution, as_tokens, channels_last, check_common, chosen, kaiming_normal,
     norm_options, same, scores,
@@ -37,7 +38,7 @@ pub struct DenseNetConfig {
 
 impl DenseNetConfig {
     /// Presets by torchvision's names.
-    pub(crate) const PRESETS: [(&'static str, fn() -> Self); 4] = [
+    pub(crate) const PRESETS: [Preset<Self>; 4] = [
         ("densenet121", Self::densenet121),
         ("densenet161", Self::densenet161),
         ("densenet169", Self::densenet169),

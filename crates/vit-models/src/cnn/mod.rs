@@ -6,3 +6,6 @@ mod resnet;
 
 pub use densenet::{DenseNet, DenseNetConfig};
 pub use resnet::{ResNet, ResNetConfig, ResidualKind};
+
+/// A published configuration and its name.
+type Preset<T> = (&'static str, fn() -> T);

@@ -3,6 +3,7 @@ use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 use vit_kernels::{ResidualBlock, conv_norm_pool, global_avg_pool, residual_blocks};
 
+use super::Preset;
 use super::layers::{
     BatchNorm, Convolution, as_tokens, channels_last, check_common, chosen, kaiming_normal,
     norm_options, same, scores,
@@ -56,7 +57,7 @@ pub struct ResNetConfig {
 
 impl ResNetConfig {
     /// Presets by torchvision's names.
-    pub(crate) const PRESETS: [(&'static str, fn() -> Self); 5] = [
+    pub(crate) const PRESETS: [Preset<Self>; 5] = [
         ("resnet18", Self::resnet18),
         ("resnet34", Self::resnet34),
         ("resnet50", Self::resnet50),
