@@ -6,7 +6,7 @@ mod pictures;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
@@ -132,12 +132,17 @@ impl EmbedArgs {
         records: &[Record],
     ) -> Result<Origin> {
         let mut pictures = Sha256::new();
-        for (index, record) in records.iter().enumerate() {
+        // The same names may stand for other pictures, elsewhere or in another archive. A picture
+        // file on its own may have been mended since.
+        let root = self.pictures.csv_root.as_ref().unwrap_or(&self.pictures.data);
+        let root = root.canonicalize().with_context(|| root.display().to_string())?;
+        pictures.update(format!("{root:?}\n"));
+        if dataset.file(0).is_none() {
+            let about = std::fs::metadata(&root).with_context(|| root.display().to_string())?;
+            pictures.update(format!("{:?}\n", (about.len(), about.modified().ok())));
+        }
+        for record in records {
             pictures.update(format!("{:?}\n", (&record.id, &record.group, &record.target)));
-            // The same names may stand for other pictures.
-            let file = dataset.file(index).unwrap_or_else(|| self.pictures.data.clone());
-            let about = std::fs::metadata(&file).map(|about| (about.len(), about.modified().ok()));
-            pictures.update(format!("{:?}\n", about.ok()));
         }
         Ok(Origin {
             model: embedder.name.clone(),

@@ -46,8 +46,8 @@ pub struct Origin {
     pub features: Features,
     /// Pictures per batch: rounding depends on it.
     pub batch_size: usize,
-    /// SHA-256 of the ids, groups and labels of all pictures, the skipped ones too, and of size and
-    /// time of the files that hold them.
+    /// SHA-256 of the ids, groups and labels of all pictures, the skipped ones too, and of where they
+    /// are.
     pub pictures: String,
 }
 

@@ -248,8 +248,7 @@ pub(super) fn preprocessor(preprocessing: &Preprocessing) -> Value {
         Interpolation::Bicubic => 3,
     };
     let crop = preprocessing.crop_mode == CropMode::Center;
-    // timm's rule: the short side before the crop, cut down.
-    let edge = (height.min(width) as f64 / preprocessing.crop_pct) as usize;
+    let edge = preprocessing.resized();
     let size = if crop {
         json!({"shortest_edge": edge})
     } else {
