@@ -65,20 +65,16 @@ pub(crate) fn binary_surprise(score: f32, positive: bool) -> f64 {
     surprise(if positive { score } else { 1.0 - score })
 }
 
-/// The mean of `value` over rows, weighted.
-fn weighted_mean(
-    rows: usize,
-    weights: Option<&[f64]>,
-    value: impl Fn(usize) -> f64,
-) -> Result<Value> {
+/// The mean of one value per row, weighted.
+fn weighted_mean(values: &[f64], weights: Option<&[f64]>) -> Result<Value> {
     if let Some(weights) = weights {
-        check_weights(weights, rows)?;
+        check_weights(weights, values.len())?;
     }
-    let weight = |row: usize| weights.and_then(|w| w.get(row).copied()).unwrap_or(1.0);
     let (mut sum, mut total) = (0.0, 0.0);
-    for row in 0..rows {
-        sum += weight(row) * value(row);
-        total += weight(row);
+    for (row, value) in values.iter().enumerate() {
+        let weight = weights.and_then(|w| w.get(row).copied()).unwrap_or(1.0);
+        sum += weight * value;
+        total += weight;
     }
     Ok(Value::quotient(sum, total, Undefined::NoSamples))
 }
@@ -93,7 +89,7 @@ pub fn brier_score(scores: &[f32], positive: &[bool], weights: Option<&[f64]>) -
     check_probabilities(scores, 1)?;
     let cells: Vec<f64> =
         scores.iter().zip(positive).map(|(&p, &positive)| squared_error(p, positive)).collect();
-    weighted_mean(cells.len(), weights, |row| cells.get(row).copied().unwrap_or(0.0))
+    weighted_mean(&cells, weights)
 }
 
 /// Brier score of exclusive classes: the mean over samples of Σₖ (pₖ − yₖ)², in [0, 2], lower is
@@ -118,7 +114,7 @@ pub fn brier_score_classes(
             row.iter().enumerate().map(|(class, &p)| squared_error(p, class == target)).sum()
         })
         .collect();
-    weighted_mean(cells.len(), weights, |row| cells.get(row).copied().unwrap_or(0.0))
+    weighted_mean(&cells, weights)
 }
 
 /// Mean negative log likelihood of one finding, in nats; probabilities are kept `f64::EPSILON`
@@ -131,7 +127,7 @@ pub fn log_loss(scores: &[f32], positive: &[bool], weights: Option<&[f64]>) -> R
     check_probabilities(scores, 1)?;
     let cells: Vec<f64> =
         scores.iter().zip(positive).map(|(&p, &positive)| binary_surprise(p, positive)).collect();
-    weighted_mean(cells.len(), weights, |row| cells.get(row).copied().unwrap_or(0.0))
+    weighted_mean(&cells, weights)
 }
 
 /// Mean negative log likelihood of exclusive classes, in nats; see [`log_loss`].
@@ -151,5 +147,5 @@ pub fn log_loss_classes(
         .zip(targets)
         .map(|(row, &target)| surprise(row.get(target).map_or(0.0, |p| f64::from(*p))))
         .collect();
-    weighted_mean(cells.len(), weights, |row| cells.get(row).copied().unwrap_or(0.0))
+    weighted_mean(&cells, weights)
 }

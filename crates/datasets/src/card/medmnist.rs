@@ -95,6 +95,21 @@ const fn card(
     }
 }
 
+/// What the three sets of abdominal organs tell apart.
+const ORGANS: [&str; 11] = [
+    "bladder",
+    "femur-left",
+    "femur-right",
+    "heart",
+    "kidney-left",
+    "kidney-right",
+    "liver",
+    "lung-left",
+    "lung-right",
+    "pancreas",
+    "spleen",
+];
+
 const fn entry(
     key: &'static str,
     card: Card,
@@ -351,19 +366,7 @@ static TABLE: [MedMnistInfo; 12] = [
         "organamnist",
         card(
             "OrganAMNIST",
-            &[
-                "bladder",
-                "femur-left",
-                "femur-right",
-                "heart",
-                "kidney-left",
-                "kidney-right",
-                "liver",
-                "lung-left",
-                "lung-right",
-                "pancreas",
-                "spleen",
-            ],
+            &ORGANS,
             "CC BY 4.0",
             &[
                 Expected::samples("train", 34561),
@@ -384,19 +387,7 @@ static TABLE: [MedMnistInfo; 12] = [
         "organcmnist",
         card(
             "OrganCMNIST",
-            &[
-                "bladder",
-                "femur-left",
-                "femur-right",
-                "heart",
-                "kidney-left",
-                "kidney-right",
-                "liver",
-                "lung-left",
-                "lung-right",
-                "pancreas",
-                "spleen",
-            ],
+            &ORGANS,
             "CC BY 4.0",
             &[
                 Expected::samples("train", 12975),
@@ -417,19 +408,7 @@ static TABLE: [MedMnistInfo; 12] = [
         "organsmnist",
         card(
             "OrganSMNIST",
-            &[
-                "bladder",
-                "femur-left",
-                "femur-right",
-                "heart",
-                "kidney-left",
-                "kidney-right",
-                "liver",
-                "lung-left",
-                "lung-right",
-                "pancreas",
-                "spleen",
-            ],
+            &ORGANS,
             "CC BY 4.0",
             &[
                 Expected::samples("train", 13932),

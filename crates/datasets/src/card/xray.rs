@@ -30,6 +30,14 @@ const fn nih(name: &'static str, counts: &'static [Expected]) -> Card {
     }
 }
 
+/// The official test list of ChestX-ray14.
+const OFFICIAL_TEST: Expected = Expected {
+    part: "test",
+    samples: 25_596,
+    groups: Some(2_797),
+    labels: &[3279, 1069, 4658, 6112, 1748, 1623, 555, 2665, 1815, 925, 1093, 435, 1143, 86],
+};
+
 /// The whole table and the official lists.
 pub(crate) const CHEST_XRAY14: Card = nih(
     "ChestX-ray14",
@@ -44,14 +52,7 @@ pub(crate) const CHEST_XRAY14: Card = nih(
             ],
         },
         Expected::samples("train+val", 86_524),
-        Expected {
-            part: "test",
-            samples: 25_596,
-            groups: Some(2_797),
-            labels: &[
-                3279, 1069, 4658, 6112, 1748, 1623, 555, 2665, 1815, 925, 1093, 435, 1143, 86,
-            ],
-        },
+        OFFICIAL_TEST,
     ],
 );
 
@@ -73,14 +74,7 @@ pub(crate) const CHEST_XRAY14_MEDICAL_MAE: Card = nih(
             groups: Some(3_666),
             labels: &[1075, 206, 1010, 1746, 460, 648, 106, 393, 372, 168, 173, 168, 315, 15],
         },
-        Expected {
-            part: "test",
-            samples: 25_596,
-            groups: Some(2_797),
-            labels: &[
-                3279, 1069, 4658, 6112, 1748, 1623, 555, 2665, 1815, 925, 1093, 435, 1143, 86,
-            ],
-        },
+        OFFICIAL_TEST,
     ],
 );
 
