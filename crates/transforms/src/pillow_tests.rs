@@ -5,8 +5,8 @@ use std::path::Path;
 use serde::Deserialize;
 use vit_random::{Stream, Streams};
 
-use crate::crop::{Region, crop};
-use crate::resize::resize_exact;
+use crate::crop::Region;
+use crate::resize::resize_region;
 use crate::rotate::rotate;
 use crate::{
     CenterCrop, DecodeLimits, Filter, Image, Pixels, Resize, ResizeSize, ToGrey, Transform,
@@ -53,8 +53,9 @@ impl Case {
             }
             "crop_resize" => {
                 let (left, top, width, height) = self.region.unwrap();
-                let part = crop(image, Region { left, top, width, height }).unwrap();
-                resize_exact("test", part, side(), side(), self.filter.unwrap()).unwrap()
+                let part = Region { left, top, width, height };
+                let (side, filter) = (side(), self.filter.unwrap());
+                resize_region("test", image, part, side, side, filter).unwrap()
             }
             "rotate" => rotate(&image, self.angle.unwrap(), self.fill.as_deref().unwrap()).unwrap(),
             "center_crop" => CenterCrop { size: side() }.apply(image, stream).unwrap(),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use vit_random::Stream;
 
+use crate::crop::{Region, crop};
 use crate::image::map_pixels;
 use crate::parameters::{check_output, check_side};
 use crate::resample::resample;
@@ -89,16 +90,30 @@ pub(crate) fn resize_exact(
     height: usize,
     filter: Filter,
 ) -> Result<Image> {
-    if (width, height) == (image.width(), image.height()) {
-        return Ok(image);
+    let whole = Region { left: 0, top: 0, width: image.width(), height: image.height() };
+    resize_region(transform, image, whole, width, height, filter)
+}
+
+/// Cuts out a region that lies within the picture and resizes it, on behalf of `transform`: the
+/// region is not copied first where the filter allows.
+pub(crate) fn resize_region(
+    transform: &'static str,
+    image: Image,
+    region: Region,
+    width: usize,
+    height: usize,
+    filter: Filter,
+) -> Result<Image> {
+    if (width, height) == (region.width, region.height) {
+        return crop(image, region);
     }
     check_output(transform, width, height, image.channels())?;
     // Between the two passes the picture has the new width and the old height. (Where the columns
     // go first they become fewer.)
-    check_output(transform, width, image.height(), image.channels())?;
+    check_output(transform, width, region.height, image.channels())?;
     match filter {
-        Filter::Nearest => nearest(&image, width, height),
-        _ => resample(&image, width, height, filter),
+        Filter::Nearest => nearest(&crop(image, region)?, width, height),
+        _ => resample(&image, region, width, height, filter),
     }
 }
 

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 use vit_random::Stream;
 use vit_random::rand::Rng;
 
-use crate::crop::{Region, crop};
+use crate::crop::Region;
 use crate::parameters::{check_range, check_side, uniform};
-use crate::resize::resize_exact;
+use crate::resize::resize_region;
 use crate::{Error, Filter, Image, Result, Transform};
 
 /// A part of a random size, aspect and place, resized to a square.
@@ -75,8 +75,7 @@ impl Transform for RandomResizedCrop {
     fn apply(&self, image: Image, rng: &mut Stream) -> Result<Image> {
         self.validate()?;
         let region = self.draw(image.width(), image.height(), rng);
-        let part = crop(image, region)?;
-        resize_exact("RandomResizedCrop", part, self.size, self.size, self.filter)
+        resize_region("RandomResizedCrop", image, region, self.size, self.size, self.filter)
     }
 }
 
@@ -144,8 +143,7 @@ impl Transform for SingleDrawResizedCrop {
     fn apply(&self, image: Image, rng: &mut Stream) -> Result<Image> {
         self.validate()?;
         let region = self.draw(image.width(), image.height(), rng);
-        let part = crop(image, region)?;
-        resize_exact("SingleDrawResizedCrop", part, self.size, self.size, self.filter)
+        resize_region("SingleDrawResizedCrop", image, region, self.size, self.size, self.filter)
     }
 }
 
@@ -204,9 +202,8 @@ impl Transform for RandomResizedCropAndInterpolation {
             // Not empty: checked above.
             filters => filters.get(rng.random_range(0..filters.len())).copied().unwrap_or_default(),
         };
-        let part = crop(image, region)?;
         let name = "RandomResizedCropAndInterpolation";
-        resize_exact(name, part, self.width, self.height, filter)
+        resize_region(name, image, region, self.width, self.height, filter)
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) fn check_complete(bytes: &[u8]) -> Result<(), &'static str> {
 fn next_marker(bytes: &[u8]) -> Option<(u8, &[u8])> {
     let mut rest = bytes;
     loop {
-        let start = rest.iter().position(|&byte| byte == 0xff)?;
+        let start = memchr::memchr(0xff, rest)?;
         rest = rest.get(start + 1..)?;
         match rest {
             [0x00, tail @ ..] => rest = tail,
