@@ -157,6 +157,15 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// A file could not be had from the Hugging Face hub.
+    #[cfg(feature = "hub")]
+    #[error("{address}: {fault}")]
+    Hub {
+        /// Repository and revision.
+        address: String,
+        /// What is wrong.
+        fault: vit_hub::HubFault,
+    },
     /// A file is whole but not the one expected.
     #[error("{path} has MD5 {found}, but {expected} is expected")]
     Checksum {

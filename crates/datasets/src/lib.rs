@@ -14,6 +14,8 @@ mod folder;
 mod fraction;
 mod guard;
 mod hash;
+#[cfg(feature = "hub")]
+mod hub_dataset;
 mod loader;
 mod medmnist;
 mod memory;
@@ -47,6 +49,8 @@ pub use error::{Error, Result};
 pub use files::{FileDataset, FileOptions, FindingBox, OnMissing, attribute};
 pub use folder::{GroupRule, ImageFolder, ImageFolderOptions};
 pub use fraction::{all_but_fold, folds_by_group, fraction};
+#[cfg(feature = "hub")]
+pub use hub_dataset::{HubDataset, HubImages};
 pub use loader::{
     Batch, BatchBuffer, EpochIter, ErrorPolicy, Loader, LoaderConfig, Position, Skipped,
 };
@@ -68,6 +72,8 @@ pub use split::{check_group_disjoint, check_parts_disjoint, split_by_group};
 pub use subset::Subset;
 pub use table::{CsvFilter, CsvLabels, CsvOptions, CsvTable};
 pub use tar_shards::{TarLabels, TarOptions, TarShards};
+#[cfg(feature = "hub")]
+pub use vit_hub::{HubFault, HubOptions, HubProgress};
 pub use xray::{
     CheXpert, ChestXray14, ChestXray14Part, Covidx, CovidxVersion, ListPart, MimicCxr, MimicLabels,
     OnBadLabel, RsnaPneumonia, RsnaTask, XrayList, XrayListKind,

@@ -62,6 +62,9 @@ pub enum DataSource {
         #[serde(flatten)]
         options: CsvOptions,
     },
+    /// A split of a data set of the Hugging Face hub.
+    #[cfg(feature = "hub")]
+    Hub(crate::HubDataset),
     /// One split of a `MedMNIST` file.
     MedMnist {
         /// The npz file.
@@ -119,6 +122,8 @@ impl DataSource {
             Self::Parquet { path, column, options } => {
                 Arc::new(crate::ParquetImages::open(path, column, options)?)
             }
+            #[cfg(feature = "hub")]
+            Self::Hub(reader) => Arc::new(reader.open()?),
             Self::MedMnist { path, split } => Arc::new(MedMnist::open(path, *split)?),
             Self::GastroVision(reader) => Arc::new(reader.open()?),
             Self::HyperKvasir(reader) => Arc::new(reader.open()?),

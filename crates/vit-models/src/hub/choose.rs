@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::HubFault;
-use super::name::is_below;
+use vit_hub::{HubFault, is_below};
 
 /// Which files hold the weights.
 #[derive(Debug, PartialEq, Eq)]

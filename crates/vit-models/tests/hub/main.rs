@@ -3,6 +3,7 @@
 // In tests a panic is a failure.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "../../../hub/tests/support/server.rs"]
 mod server;
 
 use std::collections::BTreeMap;

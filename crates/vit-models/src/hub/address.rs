@@ -1,6 +1,7 @@
 use std::fmt;
-use std::path::{Component, Path};
 use std::str::FromStr;
+
+use vit_hub::{HubRepo, RepoKind, is_below};
 
 use super::HubFault;
 use crate::{Error, Result};
@@ -14,8 +15,7 @@ use crate::{Error, Result};
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubAddress {
-    repository: String,
-    revision: String,
+    repo: HubRepo,
     file: Option<String>,
 }
 
@@ -26,13 +26,17 @@ impl HubAddress {
     /// Owner and name, as `owner/name`.
     #[must_use]
     pub fn repository(&self) -> &str {
-        &self.repository
+        self.repo.id()
     }
 
     /// Branch, tag or commit; `main` unless told. A branch with `/` in its name is written `%2F`.
     #[must_use]
     pub fn revision(&self) -> &str {
-        &self.revision
+        self.repo.revision()
+    }
+
+    pub(super) fn repo(&self) -> &HubRepo {
+        &self.repo
     }
 
     /// The file asked for, if one is.
@@ -58,49 +62,21 @@ impl FromStr for HubAddress {
         };
         let (name, revision) = model.split_once('@').unwrap_or((model, "main"));
         let revision = revision.replace("%2F", "/");
-        let words = is_word(owner) && is_word(name) && revision.split('/').all(is_word);
-        if !words || file.as_deref().is_some_and(|file| !is_below(file)) {
+        let repo = HubRepo::new(RepoKind::Model, format!("{owner}/{name}"), revision);
+        let repo = repo.map_err(|_| fail())?;
+        if file.as_deref().is_some_and(|file| !is_below(file)) {
             return Err(fail());
         }
-        Ok(Self { repository: format!("{owner}/{name}"), revision, file })
+        Ok(Self { repo, file })
     }
 }
 
 impl fmt::Display for HubAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let revision = self.revision.replace('/', "%2F");
-        write!(f, "{}{}@{revision}", Self::SCHEME, self.repository)?;
+        let revision = self.revision().replace('/', "%2F");
+        write!(f, "{}{}@{revision}", Self::SCHEME, self.repository())?;
         self.file.iter().try_for_each(|file| write!(f, "/{file}"))
     }
-}
-
-/// Whether a text may be one part of a path, on disk and in a URL.
-pub(super) fn is_word(text: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    !text.is_empty() && text.len() <= 200 && text.chars().all(allowed) && !text.starts_with('.')
-}
-
-/// Whether a file name stays below the folder it is joined to, on every system.
-pub(super) fn is_below(name: &str) -> bool {
-    let plain = |part: Component| matches!(part, Component::Normal(_));
-    !name.is_empty()
-        && !name.contains(['\\', '\0', ':'])
-        && name.split('/').all(|part| !part.is_empty())
-        && Path::new(name).components().all(plain)
-}
-
-/// A file name as part of a URL.
-pub(super) fn escape(name: &str) -> String {
-    let mut escaped = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
-                escaped.push(char::from(byte));
-            }
-            _ => escaped.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]
@@ -133,10 +109,5 @@ mod tests {
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn names_in_urls() {
-        assert_eq!(escape("a b/c#d%.bin"), "a%20b/c%23d%25.bin");
     }
 }

@@ -55,7 +55,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Serves these files as `owner/name` at branch `main`. Safetensors are stored on another host.
+    /// Serves these files as `owner/name` as a model and a data set. Safetensors and
+    /// Parquet files are stored on another host.
     pub(crate) fn start(files: &[(&str, Vec<u8>)]) -> Self {
         let files =
             files.iter().map(|(name, bytes)| ((*name).to_string(), bytes.clone())).collect();
@@ -166,11 +167,17 @@ impl Reply {
 }
 
 fn hub(state: &State, faults: &Faults, seen: &Seen, storage: SocketAddr) -> Reply {
-    for revision in ["main", COMMIT] {
-        if seen.path == format!("/api/models/owner/name/revision/{revision}") {
+    for (kind, revision) in [
+        ("models", "main"),
+        ("models", COMMIT),
+        ("datasets", "refs%2Fconvert%2Fparquet"),
+        ("datasets", COMMIT),
+    ] {
+        if seen.path == format!("/api/{kind}/owner/name/revision/{revision}") {
             let siblings: Vec<_> =
                 state.files.keys().map(|name| serde_json::json!({"rfilename": name})).collect();
-            let info = serde_json::json!({"sha": COMMIT, "siblings": siblings, "more": [1]});
+            let info = serde_json::json!({"sha": COMMIT, "siblings": siblings, "more": [1],
+                "cardData": {"license": "cc-by-4.0"}});
             return Reply { status: 200, headers: Vec::new(), body: info.to_string().into() };
         }
     }
@@ -180,7 +187,7 @@ fn hub(state: &State, faults: &Faults, seen: &Seen, storage: SocketAddr) -> Repl
         let location = seen.path.replace(&prefix, &moved);
         return Reply { status: 307, headers: vec![("Location", location)], body: Vec::new() };
     }
-    let path = seen.path.replace(&moved, &prefix);
+    let path = seen.path.replace("/datasets/", "/").replace(&moved, &prefix);
     let Some((name, bytes)) = path
         .strip_prefix(&prefix)
         .and_then(|name| state.files.get_key_value(&name.replace("%20", " ")))
@@ -188,7 +195,7 @@ fn hub(state: &State, faults: &Faults, seen: &Seen, storage: SocketAddr) -> Repl
         return Reply::status(404);
     };
     let mut headers = vec![("X-Repo-Commit", COMMIT.to_string())];
-    if !name.ends_with(".safetensors") {
+    if !name.ends_with(".safetensors") && !name.ends_with(".parquet") {
         let etag = faults.etag.clone().unwrap_or(git_sha1(bytes));
         headers.push(("ETag", format!("\"{etag}\"")));
         return Reply { status: 200, headers, body: bytes.clone() };

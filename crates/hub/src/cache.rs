@@ -1,26 +1,32 @@
-//! The cache on disk: `blobs/<etag>`, links to them in `snapshots/<commit>`, and `refs/<revision>`.
+//! The cache on disk: `blobs/<etag>`, links to them in `snapshots/<commit>`, `refs/<revision>`, and
+//! of our own `lists/<commit>.json`.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Component, Path, PathBuf};
 
 use hf_hub::{Cache, Repo};
+use serde::{Deserialize, Serialize};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use super::name::is_below;
-use super::{HubFault, HubFile};
-use crate::write_atomic;
+use crate::name::{is_below, is_word};
+use crate::{HubFault, HubFile, HubRepo};
 
 /// Bytes read at a time.
 const PIECE: usize = 1 << 18;
+/// No list of files is larger than this.
+pub(crate) const MOST_LIST: u64 = 64 << 20;
 
-pub(super) fn cache_fault(path: &Path, source: std::io::Error) -> HubFault {
+pub(crate) fn cache_fault(path: &Path, source: std::io::Error) -> HubFault {
     HubFault::Cache { path: path.to_path_buf(), source }
 }
 
-/// A small file.
-pub(super) fn read_text(path: &Path, most: u64) -> Result<Vec<u8>, HubFault> {
+/// A text, of which no more than `most` bytes are read.
+///
+/// # Errors
+/// [`HubFault::Cache`] when it cannot be read.
+pub fn read_text(path: &Path, most: u64) -> Result<Vec<u8>, HubFault> {
     let fault = |e| cache_fault(path, e);
     let mut text = Vec::new();
     File::open(path).map_err(fault)?.take(most).read_to_end(&mut text).map_err(fault)?;
@@ -28,14 +34,15 @@ pub(super) fn read_text(path: &Path, most: u64) -> Result<Vec<u8>, HubFault> {
 }
 
 /// One repository's folder in the cache.
-pub(super) struct Folder {
+pub(crate) struct Folder {
     root: PathBuf,
     cache: Cache,
     repo: Repo,
 }
 
 impl Folder {
-    pub(super) fn new(cache: &Path, repo: Repo) -> Self {
+    pub(crate) fn new(cache: &Path, repo: &HubRepo) -> Self {
+        let repo = repo.repo();
         let root = cache.join(repo.folder_name());
         Self { root, cache: Cache::new(cache.to_path_buf()), repo }
     }
@@ -44,30 +51,53 @@ impl Folder {
         self.cache.repo(self.repo.clone()).pointer_path(commit)
     }
 
-    pub(super) fn blob(&self, etag: &str) -> PathBuf {
+    pub(crate) fn blob(&self, etag: &str) -> PathBuf {
         self.cache.repo(self.repo.clone()).blob_path(etag)
     }
 
     /// The commit a revision stood for when it was last fetched.
-    pub(super) fn commit(&self, revision: &str) -> Option<String> {
+    pub(crate) fn commit(&self, revision: &str) -> Option<String> {
         let named = std::fs::read_to_string(self.root.join("refs").join(revision)).ok();
         let commit = named.map_or_else(|| revision.to_string(), |text| text.trim().to_string());
-        (super::name::is_word(&commit) && self.snapshot(&commit).is_dir()).then_some(commit)
+        (is_word(&commit) && self.snapshot(&commit).is_dir()).then_some(commit)
     }
 
     /// Notes what the revision stands for. A commit stands for itself.
-    pub(super) fn remember(&self, commit: &str) -> Result<(), HubFault> {
+    pub(crate) fn remember(&self, commit: &str) -> Result<(), HubFault> {
         if self.repo.revision() == commit {
             return Ok(());
         }
         let path = self.root.join("refs").join(self.repo.revision());
-        make_parent(&path)?;
-        write_atomic(&path, |file| file.write_all(commit.as_bytes()))
-            .map_err(|e| HubFault::Transfer(e.to_string()))
+        write_atomic(&path, commit.as_bytes())
+    }
+
+    /// Where the hub's list of a commit's files is kept. The folder is ours; `huggingface_hub` looks
+    /// at `blobs`, `refs` and `snapshots`.
+    fn list_path(&self, commit: &str) -> PathBuf {
+        self.root.join("lists").join(format!("{commit}.json"))
+    }
+
+    /// The hub's list, if it was kept.
+    pub(crate) fn list(&self, commit: &str) -> Result<Option<Listing>, HubFault> {
+        let path = self.list_path(commit);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let text = read_text(&path, MOST_LIST)?;
+        let list = serde_json::from_slice(&text)
+            .map_err(|e| cache_fault(&path, std::io::Error::new(ErrorKind::InvalidData, e)))?;
+        Ok(Some(list))
+    }
+
+    /// Keeps the hub's list.
+    pub(crate) fn keep_list(&self, commit: &str, list: &Listing) -> Result<(), HubFault> {
+        let path = self.list_path(commit);
+        let text = serde_json::to_vec(list).map_err(|e| HubFault::Transfer(e.to_string()))?;
+        write_atomic(&path, &text)
     }
 
     /// Names of the files of a commit that are here, sorted.
-    pub(super) fn files(&self, commit: &str) -> Result<Vec<String>, HubFault> {
+    pub(crate) fn files(&self, commit: &str) -> Result<Vec<String>, HubFault> {
         let root = self.snapshot(commit);
         let (mut names, mut folders) = (Vec::new(), vec![root.clone()]);
         while let Some(folder) = folders.pop() {
@@ -88,7 +118,7 @@ impl Folder {
     }
 
     /// A file of a commit, checked against the checksum that its blob is named after.
-    pub(super) fn find(&self, commit: &str, name: &str) -> Result<Option<HubFile>, HubFault> {
+    pub(crate) fn find(&self, commit: &str, name: &str) -> Result<Option<HubFile>, HubFault> {
         let path = self.snapshot(commit).join(name);
         if !is_below(name) || !path.is_file() {
             return Ok(None);
@@ -100,7 +130,7 @@ impl Folder {
     }
 
     /// Makes a blob a file of a commit.
-    pub(super) fn link(&self, commit: &str, name: &str, etag: &str) -> Result<PathBuf, HubFault> {
+    pub(crate) fn link(&self, commit: &str, name: &str, etag: &str) -> Result<PathBuf, HubFault> {
         let pointer = self.snapshot(commit).join(name);
         make_parent(&pointer)?;
         if pointer.is_file() {
@@ -111,7 +141,29 @@ impl Folder {
     }
 }
 
-pub(super) fn make_parent(path: &Path) -> Result<(), HubFault> {
+/// What the hub says of a commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Listing {
+    pub(crate) files: Vec<String>,
+    pub(crate) licence: Option<String>,
+}
+
+/// Writes a small file whole or not at all, and the folders above it.
+fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), HubFault> {
+    let fault = |e| cache_fault(path, e);
+    make_parent(path)?;
+    let mut builder = tempfile::Builder::new();
+    // A cache may be shared: the process's mask applies, as to its other files.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(path.parent().unwrap_or(Path::new("."))).map_err(fault)?;
+    file.write_all(bytes).map_err(fault)?;
+    file.as_file().sync_all().map_err(fault)?;
+    file.persist(path).map_err(|e| fault(e.error))?;
+    Ok(())
+}
+
+pub(crate) fn make_parent(path: &Path) -> Result<(), HubFault> {
     match path.parent() {
         Some(folder) => std::fs::create_dir_all(folder).map_err(|e| cache_fault(folder, e)),
         None => Ok(()),
@@ -124,11 +176,11 @@ fn link(blob: &Path, pointer: &Path) -> std::io::Result<()> {
     let target = relative(blob, pointer);
     match std::os::unix::fs::symlink(&target, pointer) {
         // Another process was faster, or a link to a blob that is gone is in the way.
-        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists && !pointer.is_file() => {
+        Err(e) if e.kind() == ErrorKind::AlreadyExists && !pointer.is_file() => {
             std::fs::remove_file(pointer)?;
             std::os::unix::fs::symlink(&target, pointer)
         }
-        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
         result => result,
     }
 }
@@ -150,7 +202,7 @@ fn relative(target: &Path, from: &Path) -> PathBuf {
 
 /// Size and SHA-256 of a file whose name on the hub is its checksum: SHA-256 for large files, git's
 /// SHA-1 for small ones. Other names tell nothing to check.
-pub(super) fn check(path: &Path, name: &str, etag: &str) -> Result<(u64, String), HubFault> {
+pub(crate) fn check(path: &Path, name: &str, etag: &str) -> Result<(u64, String), HubFault> {
     let fault = |e| cache_fault(path, e);
     let mut file = File::open(path).map_err(fault)?;
     let bytes = file.metadata().map_err(fault)?.len();

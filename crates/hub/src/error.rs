@@ -8,7 +8,9 @@ pub enum HubFault {
     #[error("{0}")]
     Address(String),
     /// The hub knows no such repository, revision or file.
-    #[error("there is no such model, revision or file (or it is private and there is no token)")]
+    #[error(
+        "there is no such repository, revision or file (or it is private and there is no token)"
+    )]
     NotFound,
     /// The hub refuses.
     #[error("no permission (status {status}): give a token of somebody who may read it")]
@@ -94,7 +96,7 @@ pub enum HubFault {
 
 impl HubFault {
     /// For an answer that is none of success.
-    pub(super) fn of_status(status: u16) -> Self {
+    pub(crate) fn of_status(status: u16) -> Self {
         match status {
             404 => Self::NotFound,
             401 | 403 => Self::Denied { status },
@@ -103,7 +105,7 @@ impl HubFault {
     }
 
     /// Whether trying again can help.
-    pub(super) fn is_passing(&self) -> bool {
+    pub(crate) fn is_passing(&self) -> bool {
         match self {
             Self::Transfer(_) | Self::Truncated { .. } => true,
             Self::Status { status } => *status >= 500 || *status == 429,

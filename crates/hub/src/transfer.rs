@@ -9,9 +9,9 @@ use ureq::config::AutoHeaderValue;
 use ureq::http::{HeaderMap, Response, Uri};
 use ureq::{Agent, Body};
 
-use super::cache::{Folder, cache_fault, check, make_parent};
-use super::name::{escape, is_below, is_word};
-use super::{HubAddress, HubFault, HubFile, HubOptions, HubProgress};
+use crate::cache::{Folder, cache_fault, check, make_parent};
+use crate::name::{escape, is_below, is_word};
+use crate::{HubFault, HubFile, HubOptions, HubProgress, HubRepo};
 
 /// Bytes handed on at a time, and how often progress is told.
 const PIECE: usize = 1 << 18;
@@ -23,13 +23,28 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Fetches files of one commit.
-pub(super) struct Transfer<'a> {
-    agent: Agent,
+pub(crate) struct Transfer<'a> {
+    agent: &'a Agent,
     options: &'a HubOptions,
     commit: &'a str,
     /// Address of the commit's files, with a slash at the end.
     base: String,
     folder: &'a Folder,
+}
+
+/// The client for files: redirects are followed here, since the token must not follow them.
+pub(crate) fn agent(options: &HubOptions) -> Agent {
+    let timeout = Some(options.timeout);
+    Agent::config_builder()
+        .max_redirects(0)
+        .http_status_as_error(false)
+        // A compressed body could neither be continued nor counted.
+        .accept_encoding(AutoHeaderValue::None)
+        .timeout_connect(timeout)
+        .timeout_recv_response(timeout)
+        .timeout_per_read(timeout)
+        .build()
+        .into()
 }
 
 /// What the hub says of a file before it is fetched.
@@ -40,29 +55,19 @@ struct Announced {
 }
 
 impl<'a> Transfer<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
+        agent: &'a Agent,
         options: &'a HubOptions,
-        address: &HubAddress,
+        repo: &HubRepo,
         commit: &'a str,
         folder: &'a Folder,
     ) -> Self {
-        let timeout = Some(options.timeout);
-        let agent = Agent::config_builder()
-            .max_redirects(0)
-            .http_status_as_error(false)
-            // A compressed body could neither be continued nor counted.
-            .accept_encoding(AutoHeaderValue::None)
-            .timeout_connect(timeout)
-            .timeout_recv_response(timeout)
-            .timeout_per_read(timeout)
-            .build()
-            .into();
-        let base = format!("{}/{}/resolve/{commit}/", options.endpoint, address.repository());
+        let base = format!("{}/{}/resolve/{commit}/", options.endpoint, repo.repo().url());
         Self { agent, options, commit, base, folder }
     }
 
     /// From the cache if it is there and whole, else from the hub.
-    pub(super) fn file(
+    pub(crate) fn file(
         &self,
         name: &str,
         progress: &mut dyn FnMut(HubProgress),
