@@ -151,7 +151,7 @@ fn open_source(
     let source: DataSource =
         serde_json::from_value(value.clone()).with_context(|| format!("part `{name}`"))?;
     check_keys(name, value, &serde_json::to_value(&source)?)?;
-    let data = source.open().with_context(|| format!("part `{name}`"))?;
+    let data = open_reader(&source).with_context(|| format!("part `{name}`"))?;
     let Some(vocabulary) = vocabulary else { return Ok(data) };
     let origin = match &source {
         DataSource::ChestXray14(_) => "nih",
@@ -165,6 +165,19 @@ fn open_source(
         _ => bail!("part `{name}`: the vocabulary knows ChestX-ray14, CheXpert and MIMIC-CXR only"),
     };
     Ok(Arc::new(Harmonized::new(data, vocabulary, origin)?))
+}
+
+/// As the library opens it; a data set of the hub where the environment says that the hub is.
+fn open_reader(source: &DataSource) -> Result<Arc<dyn Dataset>> {
+    #[cfg(feature = "hub")]
+    if let DataSource::Hub(hub) = source {
+        let options = crate::HubArgs::default().options()?;
+        let data = crate::embedder::hub::with_bar(|note| hub.open_with(options, note))?;
+        let licence = data.licence().unwrap_or("not stated");
+        println!("{} {}: commit {}, licence {licence}", hub.repo, hub.split, data.commit());
+        return Ok(Arc::new(data));
+    }
+    Ok(source.open()?)
 }
 
 /// A key that is not read would be a setting that silently does nothing.

@@ -25,7 +25,7 @@ pub(super) struct Located {
 
 #[cfg(feature = "hub")]
 impl HubArgs {
-    fn options(&self) -> Result<vit_models::HubOptions> {
+    pub(crate) fn options(&self) -> Result<vit_models::HubOptions> {
         use anyhow::Context as _;
         let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
         let home = || {
@@ -48,17 +48,7 @@ impl HubArgs {
     pub(super) fn locate(&self, address: &str) -> Result<Located> {
         use anyhow::Context as _;
         let hub = vit_models::Hub::new(self.options()?)?;
-        let bar = indicatif::ProgressBar::no_length();
-        if let Ok(style) = indicatif::ProgressStyle::with_template("{msg} {bytes}/{total_bytes}") {
-            bar.set_style(style);
-        }
-        let model = hub.fetch(&address.parse()?, &mut |progress| {
-            bar.set_length(progress.total);
-            bar.set_position(progress.done);
-            bar.set_message(progress.file.to_string());
-        });
-        bar.finish_and_clear();
-        let model = model?;
+        let model = with_bar(|note| hub.fetch(&address.parse()?, note))?;
         for file in
             model.weights.iter().chain(&model.config).chain(&model.preprocessor).chain(&model.index)
         {
@@ -71,6 +61,24 @@ impl HubArgs {
         let file = file.with_context(|| format!("{address} has no weights"))?;
         Ok(Located { name, path: file.path.clone() })
     }
+}
+
+/// Shows the progress of a transfer, and takes the bar away afterwards.
+#[cfg(feature = "hub")]
+pub(crate) fn with_bar<T, E>(
+    transfer: impl FnOnce(&mut dyn FnMut(vit_models::HubProgress)) -> Result<T, E>,
+) -> Result<T, E> {
+    let bar = indicatif::ProgressBar::no_length();
+    if let Ok(style) = indicatif::ProgressStyle::with_template("{msg} {bytes}/{total_bytes}") {
+        bar.set_style(style);
+    }
+    let result = transfer(&mut |progress| {
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
+        bar.set_message(progress.file.to_string());
+    });
+    bar.finish_and_clear();
+    result
 }
 
 #[cfg(not(feature = "hub"))]

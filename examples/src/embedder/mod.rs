@@ -1,6 +1,6 @@
 //! A model ready to embed and classify pictures, with all that its file says of itself.
 
-mod hub;
+pub(crate) mod hub;
 mod open;
 
 use anyhow::{Context as _, Result, bail, ensure};
