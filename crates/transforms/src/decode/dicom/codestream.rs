@@ -1,22 +1,68 @@
-//! The picture size that a compressed frame claims in its own header. Decoders allocate by it, so
-//! it has to be known, and be that of the DICOM file, before they see it.
+//! What a compressed frame claims in its own header. Decoders allocate by it, so it has to be known,
+//! and be that of the DICOM file, before they see it.
 
-/// Width and height of a JPEG, JPEG-LS or JPEG 2000 stream; `None` for streams that are neither.
-pub(super) fn size(stream: &[u8]) -> Option<(u64, u64)> {
+use std::borrow::Cow;
+
+/// A frame as its own header describes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub(super) width: u64,
+    pub(super) height: u64,
+    pub(super) components: u64,
+    /// Bits of a sample.
+    pub(super) precision: u64,
+    pub(super) jpeg2000: bool,
+}
+
+/// The bytes of a frame of encapsulated pixel data, put together as the decoders do: a fragment per
+/// frame, or else by the basic offset table.
+pub(super) fn assemble<'a>(
+    fragments: &'a [Vec<u8>],
+    offsets: &[u32],
+    frames: u32,
+    frame: u32,
+) -> Option<Cow<'a, [u8]>> {
+    if fragments.len() == 1 || fragments.len() == frames as usize {
+        return fragments.get(frame as usize).map(|fragment| Cow::Borrowed(fragment.as_slice()));
+    }
+    let start = match offsets.get(frame as usize) {
+        Some(&start) => start as usize,
+        None if frame == 0 => 0,
+        None => return None,
+    };
+    let end = offsets.get(frame as usize + 1).map_or(usize::MAX, |&end| end as usize);
+    let mut at = 0;
+    let mut joined = Vec::new();
+    for fragment in fragments {
+        if at >= start {
+            joined.extend_from_slice(fragment);
+        }
+        // An item has a header of 8 bytes.
+        at += fragment.len() + 8;
+        if at >= end {
+            break;
+        }
+    }
+    Some(Cow::Owned(joined))
+}
+
+/// What a JPEG, JPEG-LS or JPEG 2000 stream claims; `None` for streams that are neither, or whose
+/// header is not whole.
+pub(super) fn claim(stream: &[u8]) -> Option<Claim> {
     match stream {
-        [0xff, 0xd8, rest @ ..] => jpeg_size(rest),
+        [0xff, 0xd8, rest @ ..] => jpeg(rest),
         // A JP2 file around the stream: the stream begins with SOC and SIZ.
         [0, 0, 0, 12, b'j', b'P', ..] => {
             let at = stream.windows(4).position(|window| window == [0xff, 0x4f, 0xff, 0x51])?;
-            jpeg2000_size(stream.get(at + 4..)?)
+            jpeg2000(stream.get(at + 4..)?)
         }
-        [0xff, 0x4f, 0xff, 0x51, rest @ ..] => jpeg2000_size(rest),
+        [0xff, 0x4f, 0xff, 0x51, rest @ ..] => jpeg2000(rest),
         _ => None,
     }
 }
 
 /// Walks the segments to the frame header (SOF0 to SOF15, SOF55 of JPEG-LS).
-fn jpeg_size(stream: &[u8]) -> Option<(u64, u64)> {
+fn jpeg(stream: &[u8]) -> Option<Claim> {
     let mut rest = stream;
     loop {
         let start = rest.iter().position(|&byte| byte == 0xff)?;
@@ -28,19 +74,30 @@ fn jpeg_size(stream: &[u8]) -> Option<(u64, u64)> {
             0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf | 0xf7 => {
                 let height = two(after.get(3..)?)?;
                 let width = two(after.get(5..)?)?;
-                return Some((width, height));
+                let precision = (*after.get(2)?).into();
+                let components = (*after.get(7)?).into();
+                return Some(Claim { width, height, components, precision, jpeg2000: false });
             }
             _ => rest = after.get(two(after)? as usize..)?,
         }
     }
 }
 
-/// After the SIZ marker: length, capabilities, then the sides of the grid and its offset.
-fn jpeg2000_size(stream: &[u8]) -> Option<(u64, u64)> {
+/// After the SIZ marker: length, capabilities, the sides of the grid and its offset, the tiles', and
+/// the components. Those of a coarser grid are not for DICOM.
+fn jpeg2000(stream: &[u8]) -> Option<Claim> {
     let at = |offset: usize| four(stream.get(offset..)?);
     let (width, height) = (at(4)?, at(8)?);
     let (x, y) = (at(12)?, at(16)?);
-    Some((width.checked_sub(x)?, height.checked_sub(y)?))
+    let components = two(stream.get(36..)?)?;
+    let (parts, _) = stream.get(38..)?.as_chunks::<3>();
+    let parts = parts.get(..components as usize)?;
+    let bits = |&[depth, across, down]: &[u8; 3]| {
+        ((across, down) == (1, 1)).then_some(u64::from(depth & 0x7f) + 1)
+    };
+    let precision = parts.iter().map(bits).collect::<Option<Vec<u64>>>()?.into_iter().max()?;
+    let (width, height) = (width.checked_sub(x)?, height.checked_sub(y)?);
+    Some(Claim { width, height, components, precision, jpeg2000: true })
 }
 
 fn two(bytes: &[u8]) -> Option<u64> {
@@ -60,15 +117,35 @@ mod tests {
         let jpeg = [
             0xff, 0xd8, 0xff, 0xe0, 0, 4, 1, 2, 0xff, 0xff, 0xc0, 0, 11, 8, 1, 0, 2, 3, 1, 1, 1, 0,
         ];
-        assert_eq!(size(&jpeg), Some((0x203, 0x100)));
-        let mut siz = vec![0xff, 0x4f, 0xff, 0x51, 0, 41, 0, 0];
-        for number in [700u32, 500, 10, 20] {
+        let found =
+            Claim { width: 0x203, height: 0x100, components: 1, precision: 8, jpeg2000: false };
+        assert_eq!(claim(&jpeg), Some(found));
+        let mut siz = vec![0xff, 0x4f, 0xff, 0x51, 0, 47, 0, 0];
+        for number in [700u32, 500, 10, 20, 700, 500, 0, 0] {
             siz.extend(number.to_be_bytes());
         }
-        assert_eq!(size(&siz), Some((690, 480)));
+        siz.extend([0, 3, 7, 1, 1, 11, 1, 1, 7, 1, 1]);
+        let found = Claim { width: 690, height: 480, components: 3, precision: 12, jpeg2000: true };
+        assert_eq!(claim(&siz), Some(found));
         for length in 0..jpeg.len() - 4 {
-            assert_eq!(size(&jpeg[..length]), None, "{length}");
+            assert_eq!(claim(&jpeg[..length]), None, "{length}");
         }
-        assert_eq!(size(b"RLE"), None);
+        for length in 0..siz.len() {
+            assert_eq!(claim(&siz[..length]), None, "{length}");
+        }
+        assert_eq!(claim(b"RLE"), None);
+    }
+
+    #[test]
+    fn frames_are_put_together() {
+        let fragments = [vec![1, 2], vec![3, 4], vec![5, 6]];
+        let frame = |offsets: &[u32], frames, frame| {
+            assemble(&fragments, offsets, frames, frame).map(Cow::into_owned)
+        };
+        assert_eq!(frame(&[], 3, 1), Some(vec![3, 4]));
+        assert_eq!(frame(&[], 1, 0), Some(vec![1, 2, 3, 4, 5, 6]));
+        assert_eq!(frame(&[0, 20], 2, 0), Some(vec![1, 2, 3, 4]));
+        assert_eq!(frame(&[0, 20], 2, 1), Some(vec![5, 6]));
+        assert_eq!(frame(&[], 2, 1), None);
     }
 }

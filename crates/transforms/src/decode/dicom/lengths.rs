@@ -1,9 +1,12 @@
 //! A walk over the data elements that only looks at their lengths: the reader allocates what an
-//! element claims, so a claim beyond the end of the file has to be found before.
+//! element claims, and calls itself for each sequence within a sequence, so claims beyond the end
+//! of the file and nesting without end have to be found before.
 
-/// The first element that claims more than the file holds, in words; `Ok` where there is none.
+/// The first element that claims more than the file holds, or is nested too deep, in words; `Ok`
+/// where there is none.
 pub(super) fn check(bytes: &[u8]) -> Result<(), String> {
-    let mut walk = Walk { rest: bytes.get(132..).unwrap_or_default(), big: false, explicit: true };
+    let rest = bytes.get(132..).unwrap_or_default();
+    let mut walk = Walk { rest, big: false, explicit: true, open: Vec::new() };
     let syntax = walk.meta()?;
     match syntax.as_str() {
         "1.2.840.10008.1.2" => walk.explicit = false,
@@ -20,7 +23,20 @@ struct Walk<'a> {
     rest: &'a [u8],
     big: bool,
     explicit: bool,
+    /// The sequences and items that have begun and not ended, outermost first.
+    open: Vec<Open>,
 }
+
+/// What ends a sequence or item.
+enum Open {
+    /// Its length: so many bytes of the file are left at its end.
+    Left(usize),
+    /// A delimiter of this tag.
+    Delimiter((u16, u16)),
+}
+
+/// Sequences within sequences deeper than this are refused; real files have a handful.
+pub(super) const DEEPEST: usize = 32;
 
 struct Header {
     tag: (u16, u16),
@@ -30,6 +46,7 @@ struct Header {
 
 const UNDEFINED: u32 = u32::MAX;
 const ITEM: (u16, u16) = (0xfffe, 0xe000);
+const ITEM_END: (u16, u16) = (0xfffe, 0xe00d);
 const SEQUENCE_END: (u16, u16) = (0xfffe, 0xe0dd);
 const PIXEL_DATA: (u16, u16) = (0x7fe0, 0x0010);
 
@@ -51,6 +68,7 @@ impl<'a> Walk<'a> {
     fn data_set(&mut self) -> Result<(), String> {
         // What is shorter than a header is padding.
         while self.rest.len() >= 8 {
+            self.close_ended();
             let header = self.header()?;
             let delimiter = header.tag.0 == ITEM.0;
             let sequence = header.representation == *b"SQ"
@@ -72,9 +90,38 @@ impl<'a> Walk<'a> {
                 if header.representation == *b"UN" {
                     return Err(format!("{} is of unknown kind and length", name(header.tag)));
                 }
+                self.nest(&header)?;
             } else {
                 self.take(&header)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Leaves the sequences and items whose length is over.
+    fn close_ended(&mut self) {
+        while matches!(self.open.last(), Some(Open::Left(left)) if self.rest.len() <= *left) {
+            self.open.pop();
+        }
+    }
+
+    /// Enters a sequence or item, or leaves one at its delimiter. A delimiter that does not belong
+    /// to the innermost ends nothing, so that what is wrong is never taken for shallow.
+    fn nest(&mut self, header: &Header) -> Result<(), String> {
+        if matches!(header.tag, ITEM_END | SEQUENCE_END) {
+            if matches!(self.open.last(), Some(Open::Delimiter(tag)) if *tag == header.tag) {
+                self.open.pop();
+            }
+            return Ok(());
+        }
+        self.open.push(match header.length {
+            UNDEFINED if header.tag == ITEM => Open::Delimiter(ITEM_END),
+            UNDEFINED => Open::Delimiter(SEQUENCE_END),
+            length => Open::Left(self.rest.len().saturating_sub(length as usize)),
+        });
+        // A level is a sequence and its item.
+        if self.open.len() > 2 * DEEPEST {
+            return Err(format!("{} is nested deeper than {DEEPEST} sequences", name(header.tag)));
         }
         Ok(())
     }

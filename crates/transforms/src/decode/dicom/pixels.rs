@@ -246,11 +246,12 @@ fn frame_bytes<'a>(
     let syntax = transfer_syntax(object);
     let ybr = layout.photometric.starts_with("YBR_");
     if let Some(fragments) = element.fragments() {
-        for fragment in fragments {
-            check_size(name, fragment, layout)?;
-        }
+        let offsets = element.value().offset_table().unwrap_or_default();
+        let stream = codestream::assemble(fragments, offsets, layout.frames, frame)
+            .ok_or_else(|| fail(name, &format!("nothing tells where frame {frame} begins")))?;
+        check_claim(name, &stream, layout, &syntax)?;
         #[cfg(feature = "turbojpeg")]
-        if let Some(data) = baseline_through_turbojpeg(name, fragments, layout, &syntax, frame)? {
+        if let Some(data) = baseline_through_turbojpeg(name, &stream, layout, &syntax)? {
             return Ok(FrameBytes { data: Cow::Owned(data), planar: false, ybr: false });
         }
         let decoded = object
@@ -275,19 +276,40 @@ fn frame_bytes<'a>(
     Ok(FrameBytes { data, planar: layout.planar, ybr })
 }
 
-/// A compressed frame must be of the size that the file says.
-fn check_size(name: &str, fragment: &[u8], layout: &Layout) -> Result<()> {
-    let claimed = (layout.width as u64, layout.height as u64);
-    match codestream::size(fragment) {
-        Some(size) if size != claimed => Err(fail(
-            name,
-            &format!(
-                "a frame is {}x{} in its own header and {}x{} in the DICOM file",
-                size.0, size.1, claimed.0, claimed.1
-            ),
-        )),
-        _ => Ok(()),
+/// A compressed frame must be what the file says: decoders allocate by its own header, and what they
+/// give is taken for samples of the file's kind.
+fn check_claim(name: &str, stream: &[u8], layout: &Layout, syntax: &str) -> Result<()> {
+    let code = syntax.strip_prefix("1.2.840.10008.1.2.4.").and_then(|code| code.parse().ok());
+    // The JPEG family; other syntaxes have no such header.
+    if !matches!(code, Some(50..=93 | 201..=203)) {
+        return Ok(());
     }
+    let Some(claim) = codestream::claim(stream) else {
+        let reason = format!("transfer syntax {syntax}: a frame has no header that can be read");
+        return Err(fail(name, &reason));
+    };
+    let refuse = |what: &str, frame: String, file: String| {
+        let reason =
+            format!("{what} of a frame: {frame} in its own header, {file} in the DICOM file");
+        Err(fail(name, &reason))
+    };
+    if (claim.width, claim.height) != (layout.width as u64, layout.height as u64) {
+        let size = |width: u64, height: u64| format!("{width}x{height}");
+        let file = size(layout.width as u64, layout.height as u64);
+        return refuse("the size", size(claim.width, claim.height), file);
+    }
+    if claim.components != layout.samples as u64 {
+        let (frame, file) = (claim.components.to_string(), layout.samples.to_string());
+        return refuse("the samples per pixel", frame, file);
+    }
+    // JPEG decoders give bytes up to 8 bits; that of JPEG 2000 fills what is allocated.
+    let fits = claim.precision <= layout.allocated.into()
+        && (claim.jpeg2000 || layout.allocated == 8 || claim.precision > 8);
+    if !fits {
+        let file = format!("{} allocated", layout.allocated);
+        return refuse("the bits", claim.precision.to_string(), file);
+    }
+    Ok(())
 }
 
 /// JPEG baseline and extended of 8 bits, decoded as Pillow decodes them. `None` leaves the frame
@@ -295,23 +317,14 @@ fn check_size(name: &str, fragment: &[u8], layout: &Layout) -> Result<()> {
 #[cfg(feature = "turbojpeg")]
 fn baseline_through_turbojpeg(
     name: &str,
-    fragments: &[Vec<u8>],
+    stream: &[u8],
     layout: &Layout,
     syntax: &str,
-    frame: u32,
 ) -> Result<Option<Vec<u8>>> {
     let dct = matches!(syntax, "1.2.840.10008.1.2.4.50" | "1.2.840.10008.1.2.4.51");
-    let single = fragments.len() == layout.frames as usize;
-    if !dct || layout.allocated != 8 || !(single || layout.frames == 1) {
+    if !dct || layout.allocated != 8 {
         return Ok(None);
     }
-    let joined;
-    let stream: &[u8] = if single {
-        fragments.get(frame as usize).map(Vec::as_slice).unwrap_or_default()
-    } else {
-        joined = fragments.concat();
-        &joined
-    };
     let picture = crate::decode::turbo::decode(name, stream, layout.samples)?;
     Ok(Some(picture))
 }

@@ -1,0 +1,183 @@
+//! DICOM files made here: what no honest file holds has to be refused, by name.
+#![cfg(feature = "dicom")]
+// Clippy's permission for tests ends at the test functions; these are their helpers.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use vit_transforms::{DecodeLimits, Error, deidentification_report, read_dicom};
+
+const EXPLICIT: &str = "1.2.840.10008.1.2.1";
+const IMPLICIT: &str = "1.2.840.10008.1.2";
+const UNDEFINED: u32 = u32::MAX;
+
+fn tag(group: u16, element: u16) -> Vec<u8> {
+    [group.to_le_bytes(), element.to_le_bytes()].concat()
+}
+
+/// An explicit element; its value is brought to an even length.
+fn element(group: u16, number: u16, representation: &str, value: &[u8]) -> Vec<u8> {
+    let mut value = value.to_vec();
+    if value.len() % 2 == 1 {
+        value.push(if representation == "UI" { 0 } else { b' ' });
+    }
+    let mut bytes = tag(group, number);
+    bytes.extend(representation.as_bytes());
+    if matches!(representation, "OB" | "OW" | "SQ" | "UT") {
+        bytes.extend([0, 0]);
+        bytes.extend((value.len() as u32).to_le_bytes());
+    } else {
+        bytes.extend((value.len() as u16).to_le_bytes());
+    }
+    bytes.extend(value);
+    bytes
+}
+
+/// A file of this transfer syntax with these elements.
+fn file(syntax: &str, elements: &[u8]) -> Vec<u8> {
+    let meta = [
+        element(2, 1, "OB", &[0, 1]),
+        element(2, 2, "UI", b"1.2.840.10008.5.1.4.1.1.2"),
+        element(2, 3, "UI", b"1.2.3"),
+        element(2, 0x10, "UI", syntax.as_bytes()),
+        element(2, 0x12, "UI", b"1.2.3.4"),
+    ]
+    .concat();
+    let mut bytes = vec![0; 128];
+    bytes.extend(b"DICM");
+    bytes.extend(element(2, 0, "UL", &(meta.len() as u32).to_le_bytes()));
+    bytes.extend(meta);
+    bytes.extend(elements);
+    bytes
+}
+
+/// Nothing but sequences within sequences of undefined length.
+fn nested(depth: usize, explicit: bool) -> Vec<u8> {
+    let item = [tag(0xfffe, 0xe000), UNDEFINED.to_le_bytes().to_vec()].concat();
+    let mut bytes = Vec::new();
+    for _ in 0..depth {
+        bytes.extend(tag(8, 0x1140));
+        if explicit {
+            bytes.extend(b"SQ\0\0");
+        }
+        bytes.extend(UNDEFINED.to_le_bytes());
+        bytes.extend(&item);
+    }
+    for _ in 0..depth {
+        bytes.extend([tag(0xfffe, 0xe00d), vec![0; 4], tag(0xfffe, 0xe0dd), vec![0; 4]].concat());
+    }
+    bytes
+}
+
+/// The same with lengths.
+fn nested_with_lengths(depth: usize) -> Vec<u8> {
+    (0..depth).fold(Vec::new(), |inner, _| {
+        let length = (inner.len() as u32).to_le_bytes().to_vec();
+        let item = [tag(0xfffe, 0xe000), length, inner].concat();
+        element(8, 0x1140, "SQ", &item)
+    })
+}
+
+fn report(bytes: &[u8]) -> Result<vit_transforms::DeidentificationReport, Error> {
+    deidentification_report("made.dcm", bytes, &DecodeLimits::default())
+}
+
+/// The reader calls itself for each level and would run out of stack.
+#[test]
+fn deep_nesting_is_refused() {
+    let deep = |depth| {
+        [
+            file(EXPLICIT, &nested(depth, true)),
+            file(IMPLICIT, &nested(depth, false)),
+            file(EXPLICIT, &nested_with_lengths(depth)),
+        ]
+    };
+    for bytes in deep(33).into_iter().chain(deep(8000)) {
+        let error = report(&bytes).unwrap_err().to_string();
+        assert!(error.contains("made.dcm") && error.contains("nested deeper"), "{error}");
+        let limits = DecodeLimits::default();
+        let error = read_dicom("made.dcm", &bytes, &limits, 0).unwrap_err().to_string();
+        assert!(error.contains("nested deeper"), "{error}");
+    }
+    for bytes in deep(32) {
+        assert!(report(&bytes).unwrap().is_clean());
+    }
+    // One after the other is no nesting.
+    for sequence in [nested(1, true), nested_with_lengths(1)] {
+        assert!(report(&file(EXPLICIT, &sequence.repeat(100))).is_ok());
+    }
+}
+
+fn short(group: u16, number: u16, value: u16) -> Vec<u8> {
+    element(group, number, "US", &value.to_le_bytes())
+}
+
+/// An 8x8 picture with these fragments.
+fn compressed(code: &str, samples: u16, allocated: u16, fragments: &[&[u8]]) -> Vec<u8> {
+    let photometric: &[u8] = if samples == 3 { b"RGB" } else { b"MONOCHROME2" };
+    let mut elements = [
+        short(0x28, 2, samples),
+        element(0x28, 4, "CS", photometric),
+        short(0x28, 6, 0),
+        short(0x28, 0x10, 8),
+        short(0x28, 0x11, 8),
+        short(0x28, 0x100, allocated),
+        short(0x28, 0x101, allocated),
+        short(0x28, 0x102, allocated - 1),
+        short(0x28, 0x103, 0),
+        [tag(0x7fe0, 0x10), b"OB\0\0".to_vec(), UNDEFINED.to_le_bytes().to_vec()].concat(),
+        [tag(0xfffe, 0xe000), vec![0; 4]].concat(),
+    ]
+    .concat();
+    for fragment in fragments {
+        elements.extend(tag(0xfffe, 0xe000));
+        elements.extend((fragment.len() as u32).to_le_bytes());
+        elements.extend(*fragment);
+    }
+    elements.extend([tag(0xfffe, 0xe0dd), vec![0; 4]].concat());
+    file(&format!("1.2.840.10008.1.2.4.{code}"), &elements)
+}
+
+fn jpeg_header(side: u16, precision: u8, components: u8) -> Vec<u8> {
+    let mut bytes = vec![0xff, 0xd8, 0xff, 0xc0, 0, 8 + 3 * components, precision];
+    bytes.extend([side.to_be_bytes(), side.to_be_bytes()].concat());
+    bytes.push(components);
+    (1..=components).for_each(|component| bytes.extend([component, 0x11, 0]));
+    bytes.resize(64, 0);
+    bytes
+}
+
+fn jpeg2000_header(side: u32, depth: u8, components: u16) -> Vec<u8> {
+    let mut bytes = vec![0xff, 0x4f, 0xff, 0x51];
+    bytes.extend((38 + 3 * components).to_be_bytes());
+    bytes.extend([0, 0]);
+    for number in [side, side, 0, 0, side, side, 0, 0] {
+        bytes.extend(number.to_be_bytes());
+    }
+    bytes.extend(components.to_be_bytes());
+    (0..components).for_each(|_| bytes.extend([depth - 1, 1, 1]));
+    bytes.resize(bytes.len().next_multiple_of(2), 0);
+    bytes
+}
+
+#[test]
+fn frames_that_are_not_what_the_file_says_are_refused() {
+    let large = jpeg_header(40_000, 8, 1);
+    let (grey, grey2000) = (jpeg_header(8, 8, 1), jpeg2000_header(8, 8, 1));
+    let many = jpeg2000_header(8, 8, 100);
+    let cases: [(&str, u16, u16, Vec<&[u8]>, &str); 8] = [
+        // The frame header lies on both sides of the cut.
+        ("50", 1, 8, vec![&large[..6], &large[6..]], "40000x40000"),
+        ("50", 1, 8, vec![&[0; 64]], "no header"),
+        ("90", 1, 8, vec![&[0; 64]], "no header"),
+        ("80", 1, 8, vec![&[0; 64]], "no header"),
+        ("90", 1, 8, vec![&many], "samples per pixel of a frame: 100 "),
+        ("50", 3, 8, vec![&grey], "samples per pixel of a frame: 1 "),
+        ("90", 3, 8, vec![&grey2000], "samples per pixel of a frame: 1 "),
+        ("50", 1, 16, vec![&grey], "bits of a frame: 8 "),
+    ];
+    for (code, samples, allocated, fragments, reason) in cases {
+        let bytes = compressed(code, samples, allocated, &fragments);
+        let error = read_dicom("made.dcm", &bytes, &DecodeLimits::default(), 0).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("made.dcm") && text.contains(reason), "{code}: {text}");
+    }
+}
