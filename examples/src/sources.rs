@@ -5,8 +5,8 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
 use vit_datasets::{
-    Concat, DataSource, Dataset, Harmonized, InMemory, Subset, Vocabulary, XrayListKind, fraction,
-    split_by_group,
+    Concat, DataSource, Dataset, Harmonized, InMemory, InPopulation, Subset, Vocabulary,
+    XrayListKind, fraction, split_by_group,
 };
 
 use crate::data::{CACHE_BYTES, OpenData, split_whole};
@@ -152,6 +152,7 @@ fn open_source(
         serde_json::from_value(value.clone()).with_context(|| format!("part `{name}`"))?;
     check_keys(name, value, &serde_json::to_value(&source)?)?;
     let data = open_reader(&source).with_context(|| format!("part `{name}`"))?;
+    let data: Arc<dyn Dataset> = Arc::new(InPopulation::new(data, source.population()));
     let Some(vocabulary) = vocabulary else { return Ok(data) };
     let origin = match &source {
         DataSource::ChestXray14(_) => "nih",
@@ -193,7 +194,58 @@ fn check_keys(name: &str, given: &Value, read: &Value) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use vit_datasets::check_group_disjoint;
+
     use super::*;
+
+    /// A patient is the same one whether its source stands alone or in a list, and a picture is
+    /// not taken twice.
+    #[test]
+    fn lists_do_not_hide_shared_patients() {
+        let home = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &[u8]| {
+            let path = home.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let mut nih = String::new();
+        let mut chexpert = String::new();
+        for patient in 1..=4 {
+            let name = format!("0000000{patient}_000.png");
+            write(&format!("nih/{name}"), b"x");
+            nih += &format!("{name} {}\n", ["0"; 14].join(" "));
+            let name = format!("train/patient0000{patient}/study1/view1_frontal.jpg");
+            write(&format!("chexpert/{name}"), b"x");
+            chexpert += &format!("CheXpert-v1.0-small/{name} 0 0 0 0 0\n");
+        }
+        write("nih.txt", nih.as_bytes());
+        write("chexpert.txt", chexpert.as_bytes());
+        let source = |name: &str, kind: &str| {
+            serde_json::json!({ "reader": "xray_list", "root": home.path().join(name),
+                "list": home.path().join(format!("{name}.txt")), "kind": kind, "part": "train" })
+        };
+        let nih = source("nih", "chest_xray14_medical_mae");
+        let chexpert = source("chexpert", "chexpert_mrm");
+        let open = |value: Value| {
+            let path = home.path().join("sources.json");
+            std::fs::write(&path, value.to_string()).unwrap();
+            Sources::read(&path).unwrap().0.open(0)
+        };
+        let check = |open: &OpenData| {
+            let parts: Vec<&dyn Dataset> = open.parts().map(|(_, part)| part.as_ref()).collect();
+            check_group_disjoint(&parts)
+        };
+        let both = serde_json::json!({ "vocabulary": "xray_union",
+            "train": [nih.clone(), chexpert.clone()], "test": chexpert.clone() });
+        let message = check(&open(both).unwrap()).unwrap_err().to_string();
+        assert!(message.contains("chexpert/patient0000"), "{message}");
+        let apart = serde_json::json!({ "vocabulary": "xray_union",
+            "train": [nih.clone()], "test": chexpert.clone() });
+        check(&open(apart).unwrap()).unwrap();
+        let twice = serde_json::json!({ "train": [chexpert.clone(), chexpert], "val": 0.3 });
+        let message = format!("{:#}", open(twice).err().unwrap());
+        assert!(message.contains("both hold the picture"), "{message}");
+    }
 
     #[test]
     fn the_examples_of_the_docs_are_read() {

@@ -1,12 +1,14 @@
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::{Dataset, Error, Record, Result, Sample, Task, attribute};
+use crate::{Card, Dataset, Error, Record, Result, Sample, Task, attribute};
 
 /// Data sets one behind the other.
 ///
-/// Each has a name, which stands before its ids and groups (`nih/…`), so that equal ones of
-/// different origin stay apart, and which is the attribute [`attribute::SOURCE`].
+/// Each has a name, which stands before its ids (`nih/…`), so that equal ones of different origin
+/// stay apart, and which is the attribute [`attribute::SOURCE`]. Groups stay as they are, so that a
+/// patient of two of them is one patient; [`InPopulation`] keeps patients of different origin apart.
 #[derive(Clone)]
 pub struct Concat {
     parts: Vec<Part>,
@@ -26,7 +28,9 @@ impl Concat {
     /// Puts data sets with the same labels together; [`crate::Harmonized`] gives them the same.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] when there are none, two have one name, or their tasks differ.
+    /// [`Error::Mismatch`] when there are none, two have one name, their tasks differ, or two hold
+    /// one picture: the same file, or the same id and group where there is no file. The error of a
+    /// record that cannot be read.
     pub fn new(datasets: Vec<(String, Arc<dyn Dataset>)>) -> Result<Self> {
         let mut names = vec![attribute::SOURCE.to_owned()];
         let mut parts: Vec<Part> = Vec::new();
@@ -58,6 +62,7 @@ impl Concat {
             return Err(Error::Mismatch { first, second, reason: "there is no data set".into() });
         };
         let task = first.dataset.task().clone();
+        check_pictures(&parts)?;
         Ok(Self { parts, task, names })
     }
 
@@ -73,9 +78,91 @@ impl Concat {
 
 impl Part {
     fn named(&self, record: Record) -> Record {
-        let Record { id, group, target } = record;
-        let name = &self.name;
-        Record { id: format!("{name}/{id}"), group: format!("{name}/{group}"), target }
+        Record { id: format!("{}/{}", self.name, record.id), ..record }
+    }
+}
+
+/// A picture in two parts would count twice, and could be trained on and tested on.
+fn check_pictures(parts: &[Part]) -> Result<()> {
+    let mut owners: HashMap<(String, String), usize> = HashMap::new();
+    for (number, part) in parts.iter().enumerate().filter(|_| parts.len() > 1) {
+        for index in 0..part.dataset.len() {
+            let Record { id, group, .. } = part.dataset.record(index)?;
+            let key = match part.dataset.file(index) {
+                Some(file) => {
+                    (String::new(), file.canonicalize().unwrap_or(file).display().to_string())
+                }
+                None => (group, id.clone()),
+            };
+            let owner = *owners.entry(key).or_insert(number);
+            if let Some(first) = parts.get(owner).filter(|_| owner != number) {
+                let (first, second) = (first.name.clone(), part.name.clone());
+                let reason = format!("both hold the picture '{id}'");
+                return Err(Error::Mismatch { first, second, reason });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A data set whose groups say which population they are of: `chexpert/patient00001`.
+///
+/// Patients of different data sets may have one name. Within a population, equal names are one
+/// patient, wherever the data set stands: [`crate::DataSource::population`] tells it.
+#[derive(Clone)]
+pub struct InPopulation {
+    dataset: Arc<dyn Dataset>,
+    population: String,
+}
+
+impl InPopulation {
+    /// Puts `population` before the groups of `dataset`.
+    #[must_use]
+    pub fn new(dataset: Arc<dyn Dataset>, population: impl Into<String>) -> Self {
+        Self { dataset, population: population.into() }
+    }
+
+    fn named(&self, record: Record) -> Record {
+        Record { group: format!("{}/{}", self.population, record.group), ..record }
+    }
+}
+
+impl Dataset for InPopulation {
+    fn len(&self) -> usize {
+        self.dataset.len()
+    }
+
+    fn task(&self) -> &Task {
+        self.dataset.task()
+    }
+
+    fn record(&self, index: usize) -> Result<Record> {
+        Ok(self.named(self.dataset.record(index)?))
+    }
+
+    fn get(&self, index: usize) -> Result<Sample> {
+        let Sample { record, image } = self.dataset.get(index)?;
+        Ok(Sample { record: self.named(record), image })
+    }
+
+    fn attribute_names(&self) -> &[String] {
+        self.dataset.attribute_names()
+    }
+
+    fn attribute(&self, index: usize, name: &str) -> Result<Option<String>> {
+        self.dataset.attribute(index, name)
+    }
+
+    fn card(&self) -> Option<&'static Card> {
+        self.dataset.card()
+    }
+
+    fn part(&self) -> &str {
+        self.dataset.part()
+    }
+
+    fn file(&self, index: usize) -> Option<PathBuf> {
+        self.dataset.file(index)
     }
 }
 

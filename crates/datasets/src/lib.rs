@@ -37,7 +37,7 @@ mod xray;
 
 pub use cache::{CacheOptions, Cached, Progress};
 pub use card::{Card, Expected, MedMnistInfo, MedMnistTask};
-pub use concat::Concat;
+pub use concat::{Concat, InPopulation};
 pub use describe::{ClassCount, Description, Difference, describe};
 #[cfg(feature = "download")]
 pub use download::Download;

@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::read_json;
 use crate::{
-    CheXpert, ChestXray14, Covidx, CsvOptions, CsvTable, Dataset, GastroVision, HyperKvasir,
-    HyperKvasirUnlabelled, INaturalist, ImageFolder, ImageFolderOptions, ImageNet, MedMnist,
-    MimicCxr, PathList, Result, RsnaPneumonia, Split, SslEndoscopyCsv, TarOptions, TarShards,
-    XrayList,
+    CheXpert, ChestXray14, Covidx, CsvOptions, CsvTable, Dataset, GastroVision, GroupRule,
+    HyperKvasir, HyperKvasirUnlabelled, INaturalist, ImageFolder, ImageFolderOptions, ImageNet,
+    MedMnist, MimicCxr, PathList, Result, RsnaPneumonia, Split, SslEndoscopyCsv, TarOptions,
+    TarShards, XrayList, XrayListKind,
 };
 
 /// Any data set of this crate, as data: what a recipe or a command line names.
@@ -107,6 +107,51 @@ impl DataSource {
     /// [`crate::Error::Io`], and [`crate::Error::Json`] naming what is wrong.
     pub fn read(path: &Path) -> Result<Self> {
         read_json(path)
+    }
+
+    /// Within what equal names of groups are one patient; the same wherever the source stands.
+    ///
+    /// A published data set is one population, whoever made the list of it. Readers of anybody's
+    /// files are one population if they tell patients (`files`), since nothing says that two
+    /// folders are of two hospitals; where each picture is its own group, it is the folder's.
+    #[must_use]
+    pub fn population(&self) -> String {
+        let below = |root: &Path| {
+            let root = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
+            format!("files {}", root.display())
+        };
+        match self {
+            Self::Folder { root, options } if options.group == GroupRule::PerFile => below(root),
+            Self::Table { options, .. } if options.group_column.is_none() => below(&options.root),
+            #[cfg(feature = "parquet")]
+            Self::Parquet { path, options, .. } if options.group_column.is_none() => below(path),
+            #[cfg(feature = "parquet")]
+            Self::Parquet { .. } => "files".into(),
+            Self::Folder { .. } | Self::Table { .. } | Self::Tar { .. } => "files".into(),
+            #[cfg(feature = "hub")]
+            Self::Hub(reader) => reader.repo.clone(),
+            Self::PathList(list) => below(&list.root),
+            // The file's name without its ending: `pathmnist_64`.
+            Self::MedMnist { path, .. } => {
+                path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+            }
+            Self::GastroVision(_) => "gastrovision".into(),
+            Self::HyperKvasir(_) | Self::HyperKvasirUnlabelled(_) => "hyperkvasir".into(),
+            Self::SslEndoscopyCsv(csv) => below(&csv.root),
+            Self::ChestXray14(_) => "nih".into(),
+            Self::CheXpert(_) => "chexpert".into(),
+            Self::MimicCxr(_) => "mimic".into(),
+            Self::RsnaPneumonia(_) => "rsna".into(),
+            Self::Covidx(_) => "covidx".into(),
+            Self::XrayList(list) => match list.kind {
+                XrayListKind::ChestXray14MedicalMae | XrayListKind::ChestXray14Mrm => "nih".into(),
+                XrayListKind::CheXpertMedPeft | XrayListKind::CheXpertMrm => "chexpert".into(),
+                XrayListKind::Rsna => "rsna".into(),
+                XrayListKind::Covid { .. } | XrayListKind::Viral { .. } => below(&list.root),
+            },
+            Self::ImageNet(reader) => below(&reader.root),
+            Self::INaturalist(reader) => below(&reader.root),
+        }
     }
 
     /// Opens the data set.

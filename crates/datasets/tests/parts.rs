@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use common::Toy;
 use vit_datasets::{
-    Concat, Dataset, Error, InMemory, Subset, Target, Task, all_but_fold, attribute,
+    Concat, Dataset, Error, InMemory, InPopulation, Subset, Target, Task, all_but_fold, attribute,
     check_parts_disjoint, folds_by_group, fraction,
 };
 
@@ -94,11 +94,18 @@ fn concatenation_keeps_origins_apart() {
     let first: Arc<dyn Dataset> = Arc::new(patients(3));
     let second: Arc<dyn Dataset> = Arc::new(patients(2));
     let parts = vec![("x".to_owned(), Arc::clone(&first)), ("y".to_owned(), Arc::clone(&second))];
+    let message = Concat::new(parts).err().unwrap().to_string();
+    assert!(message.contains("both hold the picture 'toy/0'"), "{message}");
+    let apart = |data: &Arc<dyn Dataset>, population: &str| -> Arc<dyn Dataset> {
+        Arc::new(InPopulation::new(Arc::clone(data), population))
+    };
+    let (first, second) = (apart(&first, "here"), apart(&second, "there"));
+    let parts = vec![("x".to_owned(), Arc::clone(&first)), ("y".to_owned(), Arc::clone(&second))];
     let data = Concat::new(parts).unwrap();
     assert_eq!(data.len(), first.len() + second.len());
-    assert_eq!(data.record(0).unwrap().group, "x/p0");
+    assert_eq!(data.record(0).unwrap().group, "here/p0");
     let record = data.record(first.len()).unwrap();
-    assert_eq!((&*record.id, &*record.group), ("y/toy/0", "y/p0"));
+    assert_eq!((&*record.id, &*record.group), ("y/toy/0", "there/p0"));
     assert_eq!(data.get(first.len()).unwrap().image, common::grey(8, 8, 0));
     let source = data.attribute(data.len() - 1, attribute::SOURCE).unwrap();
     assert_eq!(source.as_deref(), Some("y"));
@@ -123,6 +130,6 @@ fn concatenation_keeps_origins_apart() {
     let parts =
         vec![("e".to_owned(), empty.clone()), ("x".to_owned(), first), ("f".to_owned(), empty)];
     let data = Concat::new(parts).unwrap();
-    assert_eq!(data.record(0).unwrap().group, "x/p0");
+    assert_eq!(data.record(0).unwrap().group, "here/p0");
     assert!(data.record(data.len()).is_err());
 }

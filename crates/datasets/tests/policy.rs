@@ -205,3 +205,13 @@ fn policies_in_json() {
     let error = serde_json::from_str::<LabelPolicy>(&text.replace("0.85", "0.25")).unwrap_err();
     assert!(error.to_string().contains("from 0.55 to 0.25"), "{error}");
 }
+
+#[test]
+fn no_finding_itself_stays_present() {
+    let rules = ["No Finding", "Edema", "Fracture"];
+    let mut policy = LabelPolicy::uniform("own", &rules, UncertainRule::Ignore, BlankRule::Missing);
+    policy.no_finding_means_absent = true;
+    let cells = [Positive, Blank, Positive];
+    let target = policy.target("a", &cells, Positive).unwrap();
+    assert_eq!(target, Target::Labels(vec![Some(1.0), Some(0.0), Some(0.0)]));
+}

@@ -11,6 +11,9 @@ use vit_random::rand::Rng;
 
 use crate::{Error, Result, Target};
 
+/// The column that says that there is none of the others.
+const NO_FINDING: &str = "No Finding";
+
 /// What a table of `CheXpert` or MIMIC says of one finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Annotation {
@@ -111,7 +114,8 @@ pub struct LabelPolicy {
     /// The findings in the order of the labels.
     pub findings: Vec<FindingRule>,
     /// Whether a study with `No Finding` has every finding absent, whatever else is blank or in
-    /// doubt (as `medical_mae` and torchxrayvision read MIMIC-CXR).
+    /// doubt (as `medical_mae` and torchxrayvision read MIMIC-CXR). As there, this overwrites what
+    /// is annotated as present too. A finding `No Finding` keeps its own annotation.
     pub no_finding_means_absent: bool,
     /// Seed of the soft labels.
     pub seed: u64,
@@ -217,7 +221,10 @@ impl LabelPolicy {
         let absent = self.no_finding_means_absent && no_finding == Annotation::Positive;
         let pairs = || self.findings.iter().zip(annotations);
         let finding = |(rule, &annotation): (&FindingRule, &Annotation)| {
-            if absent { Some(0.0) } else { self.value(rule, annotation, key) }
+            if absent && rule.finding != NO_FINDING {
+                return Some(0.0);
+            }
+            self.value(rule, annotation, key)
         };
         let own = |(_, &annotation): (&FindingRule, &Annotation)| {
             Some(f32::from(!absent && annotation == Annotation::Uncertain))
