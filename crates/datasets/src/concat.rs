@@ -202,4 +202,9 @@ impl Dataset for Concat {
         let (part, inner) = self.locate(index).ok()?;
         part.dataset.file(inner)
     }
+
+    fn container(&self, index: usize) -> Option<PathBuf> {
+        let (part, inner) = self.locate(index).ok()?;
+        part.dataset.container(inner)
+    }
 }

@@ -1,5 +1,6 @@
 //! Calling code of a data set or transform that may panic.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::{Dataset, Error, Result};
@@ -14,13 +15,17 @@ pub(crate) fn guarded<T>(
     work: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|cause| {
-        let message = cause
-            .downcast_ref::<&str>()
-            .map(ToString::to_string)
-            .or_else(|| cause.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "no message".into());
-        Err(Error::Panic { id: name(dataset, index), message })
+        Err(Error::Panic { id: name(dataset, index), message: message(cause.as_ref()) })
     })
+}
+
+/// What a panic said.
+pub(crate) fn message(cause: &(dyn Any + Send)) -> String {
+    cause
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| cause.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".into())
 }
 
 /// The sample's id, or its index where even that cannot be told.

@@ -153,6 +153,12 @@ pub trait Dataset: Send + Sync {
     fn file(&self, _index: usize) -> Option<PathBuf> {
         None
     }
+
+    /// The file that holds this sample's picture among others (an npz, Parquet or tar file), if
+    /// there is one: the cache watches it for changes.
+    fn container(&self, _index: usize) -> Option<PathBuf> {
+        None
+    }
 }
 
 /// The examples of `docs/datasets.md` compile.

@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use vit_transforms::{Image, Pixels};
@@ -54,6 +54,7 @@ impl std::fmt::Display for Split {
 /// All pictures of the split are held in memory (47 MB for 60 000 pictures of 28 × 28).
 #[derive(Debug, Clone)]
 pub struct MedMnist {
+    path: PathBuf,
     info: Option<&'static MedMnistInfo>,
     split: Split,
     task: Task,
@@ -106,7 +107,7 @@ impl MedMnist {
             return Err(fail(reason));
         }
         let targets = own.targets();
-        Ok(Self { info, split, task, width, height, channels, pixels, targets })
+        Ok(Self { path: path.into(), info, split, task, width, height, channels, pixels, targets })
     }
 
     /// The split that was opened.
@@ -155,6 +156,10 @@ impl Dataset for MedMnist {
 
     fn part(&self) -> &str {
         self.split.name()
+    }
+
+    fn container(&self, index: usize) -> Option<PathBuf> {
+        (index < self.len()).then(|| self.path.clone())
     }
 }
 

@@ -106,4 +106,8 @@ impl Dataset for InMemory {
     fn file(&self, index: usize) -> Option<PathBuf> {
         self.dataset.file(index)
     }
+
+    fn container(&self, index: usize) -> Option<PathBuf> {
+        self.dataset.container(index)
+    }
 }

@@ -254,6 +254,10 @@ impl Dataset for ParquetImages {
     fn card(&self) -> Option<&'static Card> {
         self.data.card()
     }
+
+    fn container(&self, index: usize) -> Option<PathBuf> {
+        (index < self.len()).then(|| self.path.clone())
+    }
 }
 
 type Visit<'a> = &'a mut dyn FnMut(&[String], Vec<u8>) -> std::result::Result<(), String>;

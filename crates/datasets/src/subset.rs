@@ -62,4 +62,8 @@ impl Dataset for Subset {
     fn file(&self, index: usize) -> Option<PathBuf> {
         self.dataset.file(self.inner(index).ok()?)
     }
+
+    fn container(&self, index: usize) -> Option<PathBuf> {
+        self.dataset.container(self.inner(index).ok()?)
+    }
 }

@@ -317,4 +317,8 @@ impl Dataset for TarShards {
         }
         Ok(self.attributes.get(index, name).map(str::to_owned))
     }
+
+    fn container(&self, index: usize) -> Option<PathBuf> {
+        self.shards.get(self.places.get(index)?.shard).cloned()
+    }
 }

@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{Act, Toy};
+use common::{Act, Toy, npy, write_npz};
 use vit_datasets::{
-    CacheOptions, Cached, CsvOptions, CsvTable, Dataset, Error, ImageFolder, ImageFolderOptions,
-    InMemory, Phantom, PhantomConfig, PhantomKind, Record, Result, Sample, Subset, Task,
+    CacheOptions, Cached, Concat, CsvOptions, CsvTable, Dataset, Error, ImageFolder,
+    ImageFolderOptions, InMemory, MedMnist, Phantom, PhantomConfig, PhantomKind, Record, Result,
+    Sample, Split, Subset, Task,
 };
 use vit_random::Streams;
 use vit_transforms::{Filter, Image, Pixels, Resize, ResizeSize, Transform, encode_png};
@@ -201,6 +202,89 @@ fn data_sets_without_files_are_watched_by_their_pictures() {
     assert!(open(&phantom(0.5), &path, &options()).1);
 }
 
+/// A file of 40 pictures for training, one of which has another value than its place.
+fn medmnist(path: &Path, odd: Option<(usize, u8)>) -> Arc<dyn Dataset> {
+    let mut pixels: Vec<u8> = (0..40).flat_map(|at| vec![at; 36]).collect();
+    if let Some((at, value)) = odd {
+        pixels[at * 36..(at + 1) * 36].fill(value);
+    }
+    let labels: Vec<u8> = (0..40).map(|at| at % 2).collect();
+    let mut arrays = vec![
+        npy("train_images", "|u1", "(40, 6, 6)", pixels),
+        npy("train_labels", "|u1", "(40, 1)", labels),
+    ];
+    for split in ["val", "test"] {
+        arrays.push(npy(&*format!("{split}_labels").leak(), "|u1", "(2, 1)", vec![0, 1]));
+    }
+    write_npz(path, &arrays);
+    Arc::new(MedMnist::open(path, Split::Train).unwrap())
+}
+
+#[test]
+fn a_file_of_many_pictures_is_watched_as_a_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let (npz, path) = (folder.path().join("toy.npz"), folder.path().join("c"));
+    let data = medmnist(&npz, None);
+    assert_eq!(data.container(39), Some(npz.clone()));
+    assert_eq!(data.container(40), None);
+    assert!(open(&data, &path, &options()).1);
+    assert!(!open(&data, &path, &options()).1);
+    // Sample 1 is not among those that are looked at anyway.
+    let changed = medmnist(&npz, Some((1, 200)));
+    let (cached, made) = open(&changed, &path, &options());
+    assert!(made);
+    assert_eq!(cached.get(1).unwrap().image, changed.get(1).unwrap().image);
+    // The same bytes at another time are the same file.
+    let bytes = std::fs::read(&npz).unwrap();
+    std::thread::sleep(Duration::from_millis(20));
+    std::fs::write(&npz, bytes).unwrap();
+    assert!(!open(&changed, &path, &options()).1);
+    // Through what wraps it.
+    let whole: Vec<usize> = (0..40).collect();
+    let wrap = |data: Arc<dyn Dataset>| -> Arc<dyn Dataset> {
+        let data: Arc<dyn Dataset> = Arc::new(Subset::new(data, whole.clone()).unwrap());
+        let data: Arc<dyn Dataset> = Arc::new(Concat::new(vec![("toy".into(), data)]).unwrap());
+        Arc::new(InMemory::new(data, 0))
+    };
+    let wrapped = wrap(changed);
+    assert_eq!(wrapped.container(7), Some(npz.clone()));
+    assert!(open(&wrapped, &path, &options()).1);
+    assert!(open(&wrap(medmnist(&npz, Some((4, 9)))), &path, &options()).1);
+}
+
+#[test]
+fn pictures_in_no_file_are_all_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c");
+    let mut toy = Toy::unlabelled(40);
+    toy.acts[1] = Act::Fine;
+    assert!(open(&(Arc::new(toy) as Arc<dyn Dataset>), &path, &options()).1);
+    let mut toy = Toy::unlabelled(40);
+    toy.acts[1] = Act::OtherSize;
+    assert!(open(&(Arc::new(toy) as Arc<dyn Dataset>), &path, &options()).1);
+}
+
+#[test]
+fn a_file_that_is_no_cache_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let data: Arc<dyn Dataset> = Arc::new(Toy::unlabelled(3));
+    let path = folder.path().join("thesis.txt");
+    for text in ["years of work", "x", "VITCACH3"] {
+        std::fs::write(&path, text).unwrap();
+        let error = Cached::open(Arc::clone(&data), &path, &options()).err().unwrap();
+        assert!(matches!(&error, Error::Cache { .. }), "{error}");
+        assert!(error.to_string().contains("another name"), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    }
+    // A folder cannot be read as a file.
+    let error = Cached::open(Arc::clone(&data), folder.path(), &options()).err().unwrap();
+    assert!(matches!(&error, Error::Io { .. }), "{error}");
+    for start in ["", "VITC", "VITCACHE of another time"] {
+        std::fs::write(&path, start).unwrap();
+        assert!(open(&data, &path, &options()).1, "'{start}'");
+    }
+}
+
 #[test]
 fn samples_that_cannot_be_read_give_their_own_error() {
     let caches = tempfile::tempdir().unwrap();
@@ -234,7 +318,8 @@ fn a_damaged_file_is_never_believed() {
         assert!(open(&data, &path, &options()).1, "cut at {tenth} tenths");
         assert_eq!(std::fs::read(&path).unwrap().len(), whole.len());
     }
-    for position in (0..whole.len()).step_by(97) {
+    // A file whose first bytes are others is not known for a cache, and left alone.
+    for position in (MAGIC..whole.len()).step_by(97) {
         let mut bytes = whole.clone();
         bytes[position] ^= 0x10;
         put(&bytes);
@@ -275,11 +360,10 @@ fn errors_of_writing() {
     assert!(matches!(error, Error::Config { option: "CacheOptions::short_side", .. }));
 }
 
-/// Stops for good at one sample, so that there is something to kill, and counts.
+/// Stops for good at one sample, so that there is something to kill.
 struct Stuck {
     data: Phantom,
     at: Option<usize>,
-    reads: AtomicUsize,
 }
 
 impl Stuck {
@@ -290,7 +374,7 @@ impl Stuck {
             size: 128,
             ..PhantomConfig::default()
         };
-        Self { data: Phantom::new(config).unwrap(), at, reads: AtomicUsize::new(0) }
+        Self { data: Phantom::new(config).unwrap(), at }
     }
 }
 
@@ -311,7 +395,6 @@ impl Dataset for Stuck {
                 std::thread::park();
             }
         }
-        self.reads.fetch_add(1, Ordering::SeqCst);
         self.data.get(index)
     }
 }
@@ -329,10 +412,12 @@ fn unshrunk() -> CacheOptions {
 fn child_process() {
     let Some(path) = std::env::var_os(CHILD) else { return };
     let at = std::env::var(STUCK_AT).ok().map(|at| at.parse().unwrap());
-    let data = Arc::new(Stuck::new(at));
-    let cached = Cached::open(Arc::clone(&data) as _, Path::new(&path), &unshrunk()).unwrap();
-    // More reads than the few that check an existing cache: this process wrote it.
-    println!("key {} wrote {}", cached.key(), data.reads.load(Ordering::SeqCst) >= 100);
+    let data: Arc<dyn Dataset> = Arc::new(Stuck::new(at));
+    let wrote = std::sync::atomic::AtomicBool::new(false);
+    let note = |_, _| wrote.store(true, Ordering::SeqCst);
+    let path = Path::new(&path);
+    let cached = Cached::open_with_progress(data, path, &unshrunk(), &note).unwrap();
+    println!("key {} wrote {}", cached.key(), wrote.load(Ordering::SeqCst));
 }
 
 fn spawn(path: &Path, stuck_at: Option<usize>) -> Child {
@@ -343,6 +428,9 @@ fn spawn(path: &Path, stuck_at: Option<usize>) -> Child {
     }
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
+
+/// Bytes by which a cache is known.
+const MAGIC: usize = 8;
 
 fn partials(folder: &Path) -> Vec<PathBuf> {
     let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());

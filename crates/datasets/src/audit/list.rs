@@ -90,7 +90,9 @@ impl FileList {
                 return Err(table.row_error(row, format!("column '{}' is empty", options.file)));
             }
             let (present, unknown) = labels.read(&table, row, &mut list.names)?;
-            let group = group.map(|column| row.cell(column).to_owned());
+            // A blank cell is no patient that rows could share.
+            let group = group.map(|column| row.cell(column)).filter(|group| !group.is_empty());
+            let group = group.map(str::to_owned);
             list.rows.push(Row { file: row.cell(file).to_owned(), group, present, unknown });
         }
         Ok(list)

@@ -24,6 +24,7 @@ mod html;
 mod labels;
 mod list;
 mod near;
+mod paths;
 mod picture;
 mod report;
 mod shared;

@@ -82,6 +82,8 @@ kinds! {
     Truncated, Error, "Truncated pictures";
     /// A file that cannot be decoded for another reason.
     Unreadable, Error, "Unreadable pictures";
+    /// Patients in several splits whose names differ in blanks, leading zeros or case only.
+    SimilarGroup, Warning, "Patients of nearly one name in several splits";
     /// Pictures that hardly differ, in more than one split.
     NearDuplicateAcross, Warning, "Nearly the same picture in several splits";
     /// The same pixels twice within a split.

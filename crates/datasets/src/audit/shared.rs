@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::entries::{Entries, Entry};
+use super::paths::{Paths, components};
 use super::picture::Facts;
 use super::report::{Finding, FindingKind};
 
@@ -23,7 +24,8 @@ pub(super) fn groups(entries: &Entries<'_>, findings: &mut Vec<Finding>) {
         );
         findings.push(entries.finding(FindingKind::NoGroups, detail, []));
     }
-    for (group, members) in groups {
+    for (group, members) in &groups {
+        let (group, members) = (*group, members.clone());
         let patient = |entry: &&Entry| patients.get(entry.part).copied().unwrap_or_default();
         let members: Vec<&Entry> = members.into_iter().filter(patient).collect();
         let parts = entries.parts_of(members.iter().copied());
@@ -33,24 +35,53 @@ pub(super) fn groups(entries: &Entries<'_>, findings: &mut Vec<Finding>) {
             findings.push(entries.finding(FindingKind::SharedGroup, detail, members));
         }
     }
+    let known = |entry: &Entry| patients.get(entry.part).copied().unwrap_or_default();
+    similar_groups(entries, &groups, known, findings);
 }
 
-/// Files that are listed in more than one part. The key is (labels, file name): names alone are
-/// not unique in every data set.
-pub(super) fn files(entries: &Entries<'_>, facts: &[Option<Facts>], findings: &mut Vec<Finding>) {
-    type Member<'a> = (&'a Entry, Option<&'a Facts>);
-    let mut files: BTreeMap<(&str, String), Vec<Member<'_>>> = BTreeMap::new();
-    for (entry, fact) in entries.list.iter().zip(facts) {
-        if let Some(name) = &entry.file_name {
-            files.entry((name, entries.label(entry))).or_default().push((entry, fact.as_ref()));
+/// Patients of different parts whose names differ in blanks, leading zeros or case only.
+fn similar_groups(
+    entries: &Entries<'_>,
+    groups: &BTreeMap<&str, Vec<&Entry>>,
+    known: impl Fn(&Entry) -> bool,
+    findings: &mut Vec<Finding>,
+) {
+    let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for group in groups.keys() {
+        let plain = group.trim().to_lowercase();
+        alike.entry(plain.trim_start_matches('0').to_owned()).or_default().push(group);
+    }
+    for names in alike.into_values().filter(|names| names.len() > 1) {
+        let members = names.iter().filter_map(|name| groups.get(name)).flatten().copied();
+        let members: Vec<&Entry> = members.filter(|entry| known(entry)).collect();
+        let spelled: BTreeSet<&str> = members.iter().map(|entry| entry.group.as_str()).collect();
+        let parts = entries.parts_of(members.iter().copied());
+        if parts.len() > 1 && spelled.len() > 1 {
+            let names: Vec<&str> = spelled.into_iter().collect();
+            let detail = format!("patients '{}' in {}", names.join("', '"), parts.join(", "));
+            findings.push(entries.finding(FindingKind::SimilarGroup, detail, members));
         }
     }
-    for ((name, label), members) in files {
+}
+
+/// Files that are listed in more than one part. Paths are the same file if one ends in the other;
+/// bare names, which are not unique in every data set, count with their labels.
+pub(super) fn files(entries: &Entries<'_>, facts: &[Option<Facts>], findings: &mut Vec<Finding>) {
+    type Member<'a> = (&'a Entry, Option<&'a Facts>);
+    let paths = Paths::of(entries);
+    let mut files: BTreeMap<(String, String), Vec<Member<'_>>> = BTreeMap::new();
+    for (entry, fact) in entries.list.iter().zip(facts) {
+        if entry.file_name.is_some() {
+            let key = paths.key(&entry.id, || entries.label(entry));
+            files.entry(key).or_default().push((entry, fact.as_ref()));
+        }
+    }
+    for (_, members) in files {
         let parts = entries.parts_of(members.iter().map(|(entry, _)| *entry));
-        // Files of one name that were read and are different pictures are not the same file.
-        let pictures: Option<BTreeSet<&str>> =
-            members.iter().map(|(_, fact)| fact.map(|fact| fact.pixels.as_str())).collect();
-        if parts.len() > 1 && pictures.is_none_or(|pictures| pictures.len() < members.len()) {
+        if parts.len() > 1 && may_be_one_file(&members) {
+            let Some((first, _)) = members.first() else { continue };
+            let name = first.file_name.as_deref().unwrap_or_default();
+            let label = entries.label(first);
             let detail = format!("'{name}' ({label}) is in {}", parts.join(", "));
             let members = members.iter().map(|(entry, _)| *entry);
             findings.push(entries.finding(FindingKind::SharedFile, detail, members));
@@ -58,13 +89,26 @@ pub(super) fn files(entries: &Entries<'_>, facts: &[Option<Facts>], findings: &m
     }
 }
 
-/// One file name with several labels.
+/// Files of one name that were read and are different pictures are not the same file: where all
+/// were looked at, one picture must be in two parts.
+fn may_be_one_file(members: &[(&Entry, Option<&Facts>)]) -> bool {
+    if members.iter().any(|(_, fact)| fact.is_none()) {
+        return true;
+    }
+    let mut parts: BTreeMap<&str, usize> = BTreeMap::new();
+    members.iter().any(|(entry, fact)| {
+        let pixels = fact.map_or("", |fact| fact.pixels.as_str());
+        !pixels.is_empty() && *parts.entry(pixels).or_insert(entry.part) != entry.part
+    })
+}
+
+/// One file name with several labels. Folders are part of the name, but for that of the class.
 pub(super) fn names(entries: &Entries<'_>, findings: &mut Vec<Finding>) {
-    let mut names: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
-    for entry in &entries.list {
-        if let Some(name) = &entry.file_name {
-            names.entry(name).or_default().push(entry);
-        }
+    let mut names: BTreeMap<String, Vec<&Entry>> = BTreeMap::new();
+    for entry in entries.list.iter().filter(|entry| entry.file_name.is_some()) {
+        let label = entries.label(entry);
+        let name: Vec<&str> = components(&entry.id).filter(|part| *part != label).collect();
+        names.entry(name.join("/")).or_default().push(entry);
     }
     for (name, members) in names {
         let labels: BTreeSet<String> = members.iter().map(|entry| entries.label(entry)).collect();

@@ -21,12 +21,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use vit_transforms::{Image, Pixels};
 
-use super::source::{Settings, Source};
+use super::source::{Container, Settings, Source};
 use crate::{Error, Result};
 
 pub(super) const HEADER: usize = 64;
-const MAGIC: &[u8; 8] = b"VITCACHE";
-const VERSION: u32 = 1;
+pub(super) const MAGIC: &[u8; 8] = b"VITCACHE";
+const VERSION: u32 = 2;
 
 /// What a cache holds and what it was made of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,8 @@ pub(super) struct Index {
     /// Hash of the settings and all sources.
     pub(super) key: String,
     pub(super) settings: Settings,
+    /// The files that hold several pictures, in the order of the samples.
+    pub(super) containers: Vec<Container>,
     pub(super) entries: Vec<Entry>,
 }
 

@@ -4,6 +4,8 @@ mod format;
 mod source;
 mod writer;
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use vit_transforms::Filter;
 
 use crate::{Card, Dataset, Error, Record, Result, Sample, Task};
-use format::CacheFile;
+use format::{CacheFile, MAGIC};
 use source::{Settings, difference};
 use writer::Lock;
 
@@ -29,6 +31,8 @@ pub struct CacheOptions {
     pub workers: usize,
     /// Compares the contents of all sources with those the cache was made of, instead of only the
     /// size and time of each file (and the contents where these differ) and a few pictures.
+    /// Pictures that are in no file ([`Dataset::file`], [`Dataset::container`]) are all compared
+    /// in any case.
     pub verify_all: bool,
 }
 
@@ -46,7 +50,8 @@ pub type Progress<'a> = &'a dyn Fn(usize, usize);
 ///
 /// Labels and ids still come from the data set itself. The file holds the values in the kind they
 /// were decoded to (8 or 16 bits), a checksum for each, and says what it was made of: resize rule,
-/// what the decoder makes of a known file, and name, size, time and SHA-256 of every source. When
+/// what the decoder makes of a known file, and name, size, time and SHA-256 of every
+/// source and of every file that holds several pictures (npz, Parquet, tar). When
 /// any of that has changed it is made anew. Samples that could not be read when it was made are
 /// passed on to the data set, so they give the same error as without a cache.
 ///
@@ -64,7 +69,8 @@ impl Cached {
     /// Opens the cache at `path`, after making it if it is not there or not of these data.
     ///
     /// # Errors
-    /// [`Error::Io`] and [`Error::Cache`] when the file cannot be written, [`Error::Config`] for a
+    /// [`Error::Io`] and [`Error::Cache`] when the file cannot be read or written,
+    /// [`Error::Cache`] when another file than a cache has the name, [`Error::Config`] for a
     /// shorter side of 0, or the error of a record that cannot be read.
     pub fn open(dataset: Arc<dyn Dataset>, path: &Path, options: &CacheOptions) -> Result<Self> {
         Self::open_with_progress(dataset, path, options, &|_, _| {})
@@ -86,12 +92,17 @@ impl Cached {
         }
         let settings = Settings::new(options)?;
         let ready = || -> Result<Option<CacheFile>> {
+            if !holds_a_cache(path)? {
+                return Ok(None);
+            }
             let file = match CacheFile::open(path) {
                 Ok(file) => file,
-                Err(error) => {
+                // Cut, damaged or of another version: a cache all the same.
+                Err(error @ Error::Cache { .. }) => {
                     tracing::info!(%error, "no cache to use");
                     return Ok(None);
                 }
+                Err(error) => return Err(error),
             };
             match difference(&file, dataset.as_ref(), &settings, options)? {
                 None => Ok(Some(file)),
@@ -138,6 +149,27 @@ impl Cached {
     }
 }
 
+/// Whether there is something in the file; what is there must be the beginning of a cache, since it
+/// is written over when it is out of date.
+fn holds_a_cache(path: &Path) -> Result<bool> {
+    let io = |source| Error::Io { path: path.to_path_buf(), source };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(io(error)),
+    };
+    let mut start = Vec::new();
+    file.take(MAGIC.len() as u64).read_to_end(&mut start).map_err(io)?;
+    if !MAGIC.starts_with(&start) {
+        let reason =
+            "the file is there and is no cache; it is left as it is: give another name for \
+                      the cache, or delete the file"
+                .into();
+        return Err(Error::Cache { path: path.into(), reason });
+    }
+    Ok(!start.is_empty())
+}
+
 impl Dataset for Cached {
     fn len(&self) -> usize {
         self.file.index.entries.len()
@@ -160,6 +192,10 @@ impl Dataset for Cached {
 
     fn file(&self, index: usize) -> Option<PathBuf> {
         self.dataset.file(index)
+    }
+
+    fn container(&self, index: usize) -> Option<PathBuf> {
+        self.dataset.container(index)
     }
 
     fn attribute_names(&self) -> &[String] {

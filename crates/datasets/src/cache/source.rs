@@ -1,6 +1,7 @@
 //! What a cache is made of, and whether it still is that.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
@@ -87,6 +88,38 @@ impl FileState {
     }
 }
 
+/// A file that holds several pictures, as it was when the cache was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Container {
+    file: Option<FileState>,
+    /// SHA-256 of its bytes; empty where they cannot be read.
+    hash: String,
+}
+
+impl Container {
+    pub(super) fn of(path: &Path) -> Self {
+        Self { file: FileState::of(path), hash: hash::of_file(path).unwrap_or_default() }
+    }
+
+    /// Whether the file is still this one. Its bytes are read only if size or time tell nothing.
+    pub(super) fn is_still(&self, path: &Path, verify_all: bool) -> bool {
+        let now = FileState::of(path);
+        if now == self.file && !verify_all {
+            return true;
+        }
+        let bytes = |state: &Option<FileState>| state.as_ref().map(|state| state.bytes);
+        bytes(&now) == bytes(&self.file) && hash::of_file(path).unwrap_or_default() == self.hash
+    }
+}
+
+/// Each of the files that hold several pictures of the data set once, in the order of the samples.
+pub(super) fn containers(dataset: &dyn Dataset) -> Vec<PathBuf> {
+    let mut seen = BTreeSet::new();
+    let paths = (0..dataset.len()).filter_map(|at| dataset.container(at));
+    paths.filter(|path| seen.insert(path.clone())).collect()
+}
+
 /// The content key: a hash of the settings and of every source.
 pub(super) fn key<'a>(
     settings: &Settings,
@@ -117,6 +150,15 @@ pub(super) fn difference(
         let (has, len) = (index.entries.len(), dataset.len());
         return Ok(Some(format!("it has {has} samples, the data set {len}")));
     }
+    let paths = containers(dataset);
+    if index.containers.len() != paths.len() {
+        let (has, len) = (index.containers.len(), paths.len());
+        return Ok(Some(format!("its pictures came from {has} files, now from {len}")));
+    }
+    let mut pairs = index.containers.iter().zip(&paths);
+    if let Some((_, path)) = pairs.find(|(was, path)| !was.is_still(path, options.verify_all)) {
+        return Ok(Some(format!("{} has changed", path.display())));
+    }
     let mut found = None;
     let check = |at: usize| guarded(dataset, at, || changed(index, dataset, options, at));
     ordered(dataset.len(), options.workers, check, |_, changed| {
@@ -143,7 +185,9 @@ fn changed(
     }
     let path = dataset.file(at);
     let now = path.as_deref().and_then(FileState::of);
-    if now == source.file && !options.verify_all {
+    // What is in no file at all can only be compared by looking at it.
+    let watched = path.is_some() || dataset.container(at).is_some();
+    if now == source.file && watched && !options.verify_all {
         return Ok(None);
     }
     // Only the time of writing differs, as after a copy: the contents decide.
@@ -160,7 +204,10 @@ fn changed(
 pub(super) fn content(dataset: &dyn Dataset, at: usize, path: Option<&Path>) -> String {
     let hash = match path {
         Some(path) => hash::of_file(path),
-        None => dataset.get(at).map(|sample| hash::of_image(&sample.image)),
+        None => {
+            let sample = guarded(dataset, at, || dataset.get(at));
+            sample.map(|sample| hash::of_image(&sample.image))
+        }
     };
     hash.unwrap_or_default()
 }

@@ -5,7 +5,7 @@ use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::format::{Entry, HEADER, Index, Kind, Picture, header};
-use super::source::{FileState, Settings, Source, content, key};
+use super::source::{Container, FileState, Settings, Source, containers, content, key};
 use super::{CacheOptions, Progress};
 use crate::guard::{guarded, name};
 use crate::hash::{little_endian, of_image};
@@ -75,6 +75,8 @@ pub(super) fn write(
     let mut out = BufWriter::with_capacity(1 << 20, file);
     out.write_all(&[0; HEADER]).map_err(io)?;
 
+    let paths = containers(dataset);
+    let before: Vec<Container> = paths.iter().map(|path| Container::of(path)).collect();
     let mut offset = HEADER as u64;
     let mut entries = Vec::with_capacity(dataset.len());
     let make = |at: usize| make(dataset, settings, at);
@@ -94,8 +96,13 @@ pub(super) fn write(
         Ok(())
     })?;
 
+    let mut pairs = before.iter().zip(&paths);
+    if let Some((_, path)) = pairs.find(|(was, path)| !was.is_still(path, false)) {
+        let reason = "the file changed while its pictures were read".into();
+        return Err(Error::Cache { path: path.clone(), reason });
+    }
     let key = key(settings, entries.iter().map(|entry| &entry.source))?;
-    let index = Index { key, settings: settings.clone(), entries };
+    let index = Index { key, settings: settings.clone(), containers: before, entries };
     let text = serde_json::to_vec(&index)
         .map_err(|error| Error::Cache { path: path.into(), reason: error.to_string() })?;
     out.write_all(&text).map_err(io)?;

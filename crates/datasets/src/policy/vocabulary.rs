@@ -151,4 +151,8 @@ impl Dataset for Harmonized {
     fn file(&self, index: usize) -> Option<std::path::PathBuf> {
         self.dataset.file(index)
     }
+
+    fn container(&self, index: usize) -> Option<std::path::PathBuf> {
+        self.dataset.container(index)
+    }
 }
