@@ -164,6 +164,10 @@ impl Dataset for InPopulation {
     fn file(&self, index: usize) -> Option<PathBuf> {
         self.dataset.file(index)
     }
+
+    fn container(&self, index: usize) -> Option<PathBuf> {
+        self.dataset.container(index)
+    }
 }
 
 impl Dataset for Concat {

@@ -258,4 +258,8 @@ impl Dataset for HubImages {
     fn card(&self) -> Option<&'static Card> {
         None
     }
+
+    fn container(&self, index: usize) -> Option<PathBuf> {
+        self.images.container(index)
+    }
 }

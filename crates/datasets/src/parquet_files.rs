@@ -120,6 +120,17 @@ impl ParquetImages {
         let data = CsvTable::from_sheet(&sheet, &options)?.into_files();
         Ok(Self { shards, prefix: prefix.into(), data, pictures })
     }
+
+    /// Row of a record in all files together.
+    fn row(&self, record: &Record) -> usize {
+        let row = record.id.strip_prefix(&self.prefix).and_then(|row| row.parse().ok());
+        row.unwrap_or(usize::MAX)
+    }
+
+    /// First row and file of the shard that a row is in.
+    fn shard(&self, row: usize) -> Option<&(usize, PathBuf)> {
+        self.shards.iter().rfind(|(start, _)| *start <= row)
+    }
 }
 
 /// Names of the classes by column, as `ClassLabel` stores them.
@@ -230,11 +241,9 @@ impl Dataset for ParquetImages {
 
     fn get(&self, index: usize) -> Result<Sample> {
         let record = self.record(index)?;
-        let row = record.id.strip_prefix(&self.prefix).and_then(|row| row.parse::<usize>().ok());
-        let row = row.unwrap_or(usize::MAX);
+        let row = self.row(&record);
         let bytes = self.pictures.get(row).map_or(&[][..], Vec::as_slice);
-        let shard = self.shards.iter().rfind(|(start, _)| *start <= row);
-        let name = shard.map_or(String::new(), |(start, path)| {
+        let name = self.shard(row).map_or(String::new(), |(start, path)| {
             format!("{}, row {}", path.display(), row - start)
         });
         let FileOptions { decode, .. } = self.data.options();
@@ -256,7 +265,8 @@ impl Dataset for ParquetImages {
     }
 
     fn container(&self, index: usize) -> Option<PathBuf> {
-        (index < self.len()).then(|| self.path.clone())
+        let row = self.row(&self.record(index).ok()?);
+        self.shard(row).map(|(_, path)| path.clone())
     }
 }
 
