@@ -28,7 +28,8 @@ pub enum MixMode {
 pub enum MixTarget<'a> {
     /// One class per picture.
     Classes(&'a [usize]),
-    /// A value per picture and class, 0 to 1 (several may be 1).
+    /// A value per picture and class, 0 to 1 (several may be 1). NaN stands for a missing label;
+    /// where two pictures are really mixed, a label missing on one side is missing in the mixture.
     MultiLabel(&'a [f32]),
 }
 
@@ -339,9 +340,14 @@ fn mix_targets(targets: &[f32], classes: usize, lambdas: &[f32]) -> Vec<f32> {
         .zip(rows.rev())
         .zip(lambdas)
         .flat_map(|((row, partner), &lambda)| {
-            row.iter().zip(partner).map(move |(a, b)| a * lambda + b * (1.0 - lambda))
+            row.iter().zip(partner).map(move |(&a, &b)| mix_label(a, b, lambda))
         })
         .collect()
+}
+
+/// A picture that is not mixed keeps its labels, whatever its partner's are: NaN · 0 is NaN.
+fn mix_label(label: f32, partner: f32, lambda: f32) -> f32 {
+    if lambda == 1.0 { label } else { label * lambda + partner * (1.0 - lambda) }
 }
 
 #[cfg(test)]
@@ -439,6 +445,17 @@ mod tests {
             (mean - 0.5).abs() < 0.015 && (second - 1.0 / 3.0).abs() < 0.015,
             "{mean} {second}"
         );
+    }
+
+    #[test]
+    fn missing_labels_stay_with_their_picture() {
+        let labels = [0.5, 1.0, f32::NAN, 0.0];
+        let kept = mix_targets(&labels, 2, &[1.0, 1.0]);
+        assert_eq!(kept[..2], [0.5, 1.0]);
+        assert!(kept[2].is_nan() && kept[3] == 0.0, "{kept:?}");
+        let mixed = mix_targets(&labels, 2, &[0.5, 0.5]);
+        assert!(mixed[0].is_nan() && mixed[2].is_nan(), "{mixed:?}");
+        assert_eq!((mixed[1], mixed[3]), (0.5, 0.5));
     }
 
     #[test]

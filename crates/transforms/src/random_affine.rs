@@ -6,7 +6,7 @@ use vit_random::rand::Rng;
 
 use crate::ops::affine::{self, Matrix};
 use crate::parameters::{check_interval, check_within, fill_for, uniform};
-use crate::{Image, Result, Sampling, Transform};
+use crate::{Filter, Image, Result, Sampling, Transform};
 
 /// Rotation about the centre, shift, scale and shear, each drawn uniformly from its interval: as
 /// torchvision's `RandomAffine` on Pillow pictures. Intervals of one value are not drawn.
@@ -27,13 +27,17 @@ pub struct RandomAffine {
     /// Interval of the shear along y in degrees, within -89 to 89.
     #[serde(default)]
     pub shear_y: (f64, f64),
-    /// Filter and outside.
-    #[serde(default)]
+    /// Filter and outside; nearest and 0 by default, as torchvision's.
+    #[serde(default = "nearest")]
     pub sampling: Sampling,
 }
 
 fn one() -> (f64, f64) {
     (1.0, 1.0)
+}
+
+fn nearest() -> Sampling {
+    Sampling { filter: Filter::Nearest, fill: vec![0] }
 }
 
 impl RandomAffine {

@@ -187,15 +187,20 @@ impl Pipeline {
             let reason = format!("crop_pct is {crop_pct}, it must be above 0 and at most 1");
             return Err(Error::Parameter { transform: "Pipeline", reason });
         }
-        // A share may be rounded to a little above that of the side it stands for.
-        let shorter = (size as f64 / crop_pct * (1. + 1e-9)).floor() as usize;
+        let shorter = ResizeSize::ShorterSide(shorter_side(size, crop_pct));
         checked(vec![
-            Resize { size: ResizeSize::ShorterSide(shorter), filter }.into(),
+            Resize { size: shorter, filter }.into(),
             crate::CenterCrop { size }.into(),
             ToRgb.into(),
             normalize(mean, std),
         ])
     }
+}
+
+/// `math.floor(size / crop_pct)` as Python has it, rounding of the quotient included: 399 for 224
+/// and 0.56.
+fn shorter_side(size: usize, crop_pct: f64) -> usize {
+    (size as f64 / crop_pct).floor() as usize
 }
 
 fn crop(size: usize, scale: (f64, f64)) -> Step {
@@ -214,4 +219,17 @@ fn checked(steps: Vec<Step>) -> Result<Pipeline> {
     let pipeline = Pipeline::new(steps);
     pipeline.validate()?;
     Ok(pipeline)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Python's values.
+    #[test]
+    fn sides_are_rounded_as_by_timm() {
+        let cases = [(224, 0.56), (448, 0.56), (272, 0.68), (224, 0.875), (224, 0.9), (384, 1.0)];
+        let sides = cases.map(|(size, share)| shorter_side(size, share));
+        assert_eq!(sides, [399, 799, 399, 256, 248, 384]);
+    }
 }

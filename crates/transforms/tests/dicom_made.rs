@@ -181,3 +181,28 @@ fn frames_that_are_not_what_the_file_says_are_refused() {
         assert!(text.contains("made.dcm") && text.contains(reason), "{code}: {text}");
     }
 }
+
+#[test]
+fn free_text_is_told_from_a_clean_file() {
+    let clean = [
+        element(8, 0x16, "UI", b"1.2.840.10008.5.1.4.1.1.2"),
+        element(8, 0x60, "CS", b"CT"),
+        short(0x28, 0x10, 8),
+    ]
+    .concat();
+    assert!(report(&file(EXPLICIT, &clean)).unwrap().is_clean());
+    // By tag, by kind of value, and an empty one.
+    let text = b"seen by Dr. Example";
+    for (added, keyword) in [
+        (element(0x40, 0xa160, "UT", text), Some("TextValue")),
+        (element(0x18, 0x9185, "ST", text), Some("ST")),
+        (element(0x40, 0x4fff, "LT", text), Some("LT")),
+        (element(0x12, 0x40, "LO", text), Some("ClinicalTrialSubjectID")),
+        (element(0x40, 0xa160, "UT", b""), None),
+    ] {
+        let found = report(&file(EXPLICIT, &[clean.clone(), added].concat())).unwrap();
+        let keywords: Vec<_> = found.identifiers.iter().map(|entry| &*entry.keyword).collect();
+        assert_eq!(keywords, keyword.into_iter().collect::<Vec<_>>());
+        assert_eq!(found.is_clean(), keyword.is_none());
+    }
+}

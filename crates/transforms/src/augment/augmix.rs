@@ -76,11 +76,20 @@ impl AugMix {
         let fail = |reason: String| Error::Parameter { transform: NAME, reason };
         let gamma = Gamma::new(self.alpha, 1.0).map_err(|error| fail(error.to_string()))?;
         let draws: Vec<f64> = (0..self.width).map(|_| gamma.sample(rng)).collect();
-        let sum: f64 = draws.iter().sum();
-        let weights = draws.iter().map(|draw| (draw / sum) as f32).collect();
+        let weights = shares(&draws);
         let beta = Beta::new(self.alpha, self.alpha).map_err(|error| fail(error.to_string()))?;
         Ok((weights, beta.sample(rng) as f32))
     }
+}
+
+/// The parts of the draws in their sum. A small alpha may underflow them all to 0; then, for want of
+/// anything that tells the chains apart, equal parts.
+fn shares(draws: &[f64]) -> Vec<f32> {
+    let sum: f64 = draws.iter().sum();
+    if sum > 0.0 && sum.is_finite() {
+        return draws.iter().map(|draw| (draw / sum) as f32).collect();
+    }
+    vec![1.0 / draws.len() as f32; draws.len()]
 }
 
 impl Transform for AugMix {
@@ -155,4 +164,16 @@ fn blend_in(image: &Image, chains: &[(f32, Chain)], share: f32) -> Result<Image>
 
 fn blend<T: Level>(a: &[T], b: &[T], alpha: f32) -> Vec<T> {
     a.iter().zip(b).map(|(&a, &b)| T::blend(a, b, alpha)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_never_undefined() {
+        assert_eq!(shares(&[1.0, 3.0]), [0.25, 0.75]);
+        assert_eq!(shares(&[0.0; 4]), [0.25; 4]);
+        assert_eq!(shares(&[f64::INFINITY, 1.0]), [0.5; 2]);
+    }
 }

@@ -14,7 +14,8 @@ use crate::{Error, Result, Step};
 /// `original`, `originalr`, `3a`).
 ///
 /// Sections are letters and a number. The rules of [`TimmRules`] hold; in all releases a section
-/// without a digit is ignored.
+/// without a digit is ignored. Of several sections of noise (`mstd`), and of the largest magnitude
+/// (`mmax`), the first holds, of all others the last.
 ///
 /// # Errors
 /// [`Error::Parameter`] with the section that this release of timm does not know, or whose number
@@ -79,6 +80,7 @@ impl<'a> Parser<'a> {
         };
         let modern = rules == TimmRules::V1_0;
         let is_set = |section: &&str| modern && section.starts_with('t');
+        let (mut noise, mut most) = (None, None);
         let set = self.sections.iter().copied().find(is_set);
         for (key, value) in self.pairs().filter(|(key, _)| !is_set(key)) {
             match key {
@@ -87,8 +89,7 @@ impl<'a> Parser<'a> {
                 "mstd" => {
                     let std: f64 = self.number(key, value)?;
                     let uniform = std > 100.0 && rules != TimmRules::V0_3_2;
-                    result.settings.noise =
-                        if uniform { Noise::Uniform } else { Noise::Normal(std) };
+                    noise.get_or_insert(if uniform { Noise::Uniform } else { Noise::Normal(std) });
                 }
                 // Before 1.0 the text is asked, not the number: any digit means yes.
                 "inc" => {
@@ -99,7 +100,7 @@ impl<'a> Parser<'a> {
                     }
                 }
                 "mmax" if rules != TimmRules::V0_3_2 => {
-                    result.settings.most = f64::from(self.number::<u32>(key, value)?);
+                    most.get_or_insert(self.number::<u32>(key, value)?);
                 }
                 "p" if modern => result.probability = self.number(key, value)?,
                 "w" if !modern && self.number::<u32>(key, value)? == 0 => {
@@ -107,6 +108,13 @@ impl<'a> Parser<'a> {
                 }
                 _ => return Err(self.unknown(key)),
             }
+        }
+        if let Some(noise) = noise {
+            result.settings.noise = noise;
+        }
+        // 0 is as good as none: Python's `magnitude_max or 10`.
+        if let Some(most) = most {
+            result.settings.most = if most == 0 { LEVELS } else { f64::from(most) };
         }
         match set.map(|set| set.get(1..).unwrap_or_default()) {
             Some("weights") => (result.operations, result.weights) = unzip(&WEIGHTED),
@@ -139,7 +147,9 @@ impl<'a> Parser<'a> {
                 "d" => result.depth = Some(self.number(key, value)?).filter(|&depth| depth > 0),
                 "a" => result.alpha = self.number(key, value)?,
                 "b" => result.blended = self.number::<i64>(key, value)? != 0,
-                "mstd" => noise = Some(Noise::Normal(self.number(key, value)?)),
+                "mstd" => {
+                    noise.get_or_insert(Noise::Normal(self.number(key, value)?));
+                }
                 _ => return Err(self.unknown(key)),
             }
         }
@@ -157,13 +167,17 @@ impl<'a> Parser<'a> {
                 "unknown policy \"{name}\"; there are rand, augmix, v0, v0r, original, originalr, 3a"
             )));
         };
+        let mut noise = None;
         let mut result = AutoAugment { policy, settings };
         for (key, value) in self.pairs() {
             match key {
-                "mstd" => result.settings.noise = Noise::Normal(self.number(key, value)?),
+                "mstd" => {
+                    noise.get_or_insert(Noise::Normal(self.number(key, value)?));
+                }
                 _ => return Err(self.unknown(key)),
             }
         }
+        result.settings.noise = noise.unwrap_or(result.settings.noise);
         result.validate()?;
         Ok(result)
     }
@@ -171,4 +185,32 @@ impl<'a> Parser<'a> {
 
 fn unzip(table: &[(OperationKind, f64)]) -> (Vec<OperationKind>, Vec<f64>) {
     table.iter().copied().unzip()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Filter;
+
+    fn rand(text: &str) -> AugmentSettings {
+        let settings = AugmentSettings::for_size(TimmRules::V1_0, 224, &[0.5; 3], Filter::Bicubic);
+        match parse_augment(text, settings).unwrap() {
+            Step::RandAugment(step) => step.settings,
+            Step::AugMix(step) => step.settings,
+            Step::AutoAugment(step) => step.settings,
+            step => panic!("{step:?}"),
+        }
+    }
+
+    /// timm's `setdefault` and `or`.
+    #[test]
+    fn the_first_noise_and_the_first_largest_magnitude_hold() {
+        assert_eq!(rand("rand-mmax0").most, 10.0);
+        assert_eq!(rand("rand-mmax20-mmax30").most, 20.0);
+        assert_eq!(rand("rand-mmax0-mmax30").most, 10.0);
+        for name in ["rand", "augmix", "original"] {
+            let noise = rand(&format!("{name}-mstd0.5-mstd2")).noise;
+            assert_eq!(noise, Noise::Normal(0.5), "{name}");
+        }
+    }
 }

@@ -17,7 +17,7 @@ pub(super) fn decode_picture(name: &str, bytes: &[u8], limits: &DecodeLimits) ->
     let samples = if cmyk { 4 } else { channels };
     check_limit(name, "bytes", pixels.saturating_mul(samples), limits.max_bytes)?;
     let values = decompress(name, bytes, samples as usize)?;
-    let values = if cmyk { cmyk_to_rgb(&values, has_adobe_marker(bytes)) } else { values };
+    let values = if cmyk { cmyk_to_rgb(&values) } else { values };
     Image::new(header.width, header.height, channels as usize, Pixels::U8(values))
 }
 
@@ -51,19 +51,13 @@ fn decompress(name: &str, bytes: &[u8], samples: usize) -> Result<Vec<u8>> {
     Ok(values)
 }
 
-/// Adobe's programs store the complement; their marker tells. (So Pillow.)
-fn has_adobe_marker(bytes: &[u8]) -> bool {
-    bytes
-        .windows(9)
-        .any(|window| matches!(window, [0xff, 0xee, _, _, b'A', b'd', b'o', b'b', b'e']))
-}
-
-/// Pillow's conversion: `(255 - k) - c (255 - k) / 255`, rounded.
-fn cmyk_to_rgb(values: &[u8], inverted: bool) -> Vec<u8> {
+/// Pillow's conversion: `(255 - k) - c (255 - k) / 255`, rounded, of the complement, which is what
+/// Adobe's programs store and Pillow always takes for stored.
+fn cmyk_to_rgb(values: &[u8]) -> Vec<u8> {
     let (pixels, _) = values.as_chunks::<4>();
     let mut out = Vec::with_capacity(pixels.len());
     for pixel in pixels {
-        let [c, m, y, k] = pixel.map(|value| if inverted { 255 - value } else { value });
+        let [c, m, y, k] = pixel.map(|value| 255 - value);
         let light = 255 - u32::from(k);
         out.push([c, m, y].map(|ink| {
             let product = u32::from(ink) * light + 128;
@@ -71,4 +65,16 @@ fn cmyk_to_rgb(values: &[u8], inverted: bool) -> Vec<u8> {
         }));
     }
     out.into_flattened()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `Image.frombytes("CMYK", ...)` of the complements, `convert("RGB")`: no ink is white.
+    #[test]
+    fn stored_inks_are_complements() {
+        let rgb = cmyk_to_rgb(&[255, 255, 255, 255, 0, 255, 255, 255, 255, 255, 255, 0]);
+        assert_eq!(rgb, [255, 255, 255, 0, 255, 255, 0, 0, 0]);
+    }
 }

@@ -6,7 +6,11 @@ use vit_random::Stream;
 use crate::level::{Level, map_levels};
 use crate::ops::blur::reflect;
 use crate::parameters::check_within;
-use crate::{Image, Result, Transform};
+use crate::{Error, Image, Pixels, Result, Transform};
+
+/// Entries of the tables of all tiles, of 4 bytes each: 256 MiB. That is 1024 tiles of 16 bits, or
+/// every number of tiles of 8 bits.
+const MOST_ENTRIES: usize = 1 << 26;
 
 /// Equalises the histogram of each tile, limited in contrast, and interpolates between the tiles:
 /// OpenCV's `createCLAHE`, value for value on 8- and 16-bit grey.
@@ -45,6 +49,20 @@ impl Clahe {
 
     pub(crate) fn is_random(&self) -> bool {
         false
+    }
+
+    /// The tables of a picture of 16 bits have 65536 entries a tile.
+    fn check_tables(&self, image: &Image) -> Result<()> {
+        let levels = if matches!(image.pixels(), Pixels::U16(_)) { 1 << 16 } else { 1 << 8 };
+        let most = MOST_ENTRIES / levels;
+        if self.tiles_x * self.tiles_y > most {
+            let reason = format!(
+                "{}x{} tiles are too many for {levels} levels, at most {most} in all",
+                self.tiles_x, self.tiles_y
+            );
+            return Err(Error::Parameter { transform: "Clahe", reason });
+        }
+        Ok(())
     }
 
     fn equalize<T: Level>(&self, values: &[T], width: usize, height: usize) -> Vec<T> {
@@ -182,6 +200,7 @@ fn shift_luma<T: Level>(values: &[T], rule: impl Fn(&[T]) -> Vec<T>) -> Vec<T> {
 impl Transform for Clahe {
     fn apply(&self, image: Image, _rng: &mut Stream) -> Result<Image> {
         self.validate()?;
+        self.check_tables(&image)?;
         let (width, height, channels) = (image.width(), image.height(), image.channels());
         let pixels = map_levels!("Clahe", &image, values => {
             if channels == 1 {
@@ -191,5 +210,24 @@ impl Transform for Clahe {
             }
         })?;
         Image::new(width, height, channels, pixels)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_that_do_not_fit_into_memory_are_refused() {
+        let run = |tiles: usize, pixels: Pixels| {
+            let image = Image::new(64, 64, 1, pixels).unwrap();
+            let clahe = Clahe { tiles_x: tiles, tiles_y: tiles, ..Clahe::default() };
+            clahe.apply(image, &mut vit_random::Streams::new(0).stream("", 0, 0))
+        };
+        let error = run(256, Pixels::U16(vec![9; 64 * 64])).unwrap_err().to_string();
+        assert!(error.contains("256x256 tiles") && error.contains("1024"), "{error}");
+        assert!(run(33, Pixels::U16(vec![9; 64 * 64])).is_err());
+        assert!(run(8, Pixels::U16(vec![9; 64 * 64])).is_ok());
+        assert!(run(256, Pixels::U8(vec![9; 64 * 64])).is_ok());
     }
 }

@@ -162,6 +162,7 @@ fn judge(tag: Tag, representation: &str) -> Option<(String, IdentifierKind)> {
         (0x5000..=0x50ff, _) => IdentifierKind::Overlay,
         (group, _) if group % 2 == 1 => IdentifierKind::Private,
         (_, "PN") => Direct,
+        (_, "LT" | "ST" | "UT") => FreeText,
         (_, "DA" | "DT" | "TM") => Indirect,
         _ => return None,
     };
@@ -171,7 +172,7 @@ fn judge(tag: Tag, representation: &str) -> Option<(String, IdentifierKind)> {
 use IdentifierKind::{Direct, FreeText, Indirect, Uid};
 
 /// Attributes of the basic profile that are more than their value representation says.
-const KNOWN: [(u16, u16, &str, IdentifierKind); 63] = [
+const KNOWN: [(u16, u16, &str, IdentifierKind); 71] = [
     (0x0008, 0x0014, "InstanceCreatorUID", Uid),
     (0x0008, 0x0018, "SOPInstanceUID", Uid),
     (0x0008, 0x0050, "AccessionNumber", Direct),
@@ -214,7 +215,9 @@ const KNOWN: [(u16, u16, &str, IdentifierKind); 63] = [
     (0x0010, 0x2180, "Occupation", Indirect),
     (0x0010, 0x21b0, "AdditionalPatientHistory", FreeText),
     (0x0010, 0x21f0, "PatientReligiousPreference", Indirect),
+    (0x0010, 0x2299, "ResponsibleOrganization", Indirect),
     (0x0010, 0x4000, "PatientComments", FreeText),
+    (0x0012, 0x0040, "ClinicalTrialSubjectID", Direct),
     (0x0018, 0x1000, "DeviceSerialNumber", Indirect),
     (0x0018, 0x1002, "DeviceUID", Uid),
     (0x0018, 0x1030, "ProtocolName", FreeText),
@@ -225,6 +228,8 @@ const KNOWN: [(u16, u16, &str, IdentifierKind); 63] = [
     (0x0020, 0x0052, "FrameOfReferenceUID", Uid),
     (0x0020, 0x0200, "SynchronizationFrameOfReferenceUID", Uid),
     (0x0020, 0x4000, "ImageComments", FreeText),
+    (0x0020, 0x9158, "FrameComments", FreeText),
+    (0x0032, 0x1030, "ReasonForStudy", FreeText),
     (0x0032, 0x1060, "RequestedProcedureDescription", FreeText),
     (0x0032, 0x4000, "StudyComments", FreeText),
     (0x0038, 0x0010, "AdmissionID", Direct),
@@ -234,5 +239,9 @@ const KNOWN: [(u16, u16, &str, IdentifierKind); 63] = [
     (0x0040, 0x0254, "PerformedProcedureStepDescription", FreeText),
     (0x0040, 0x0280, "CommentsOnThePerformedProcedureStep", FreeText),
     (0x0040, 0x1001, "RequestedProcedureID", Direct),
+    (0x0040, 0x1400, "RequestedProcedureComments", FreeText),
+    (0x0040, 0x2016, "PlacerOrderNumberImagingServiceRequest", Direct),
+    (0x0040, 0x2017, "FillerOrderNumberImagingServiceRequest", Direct),
     (0x0040, 0xa124, "UID", Uid),
+    (0x0040, 0xa160, "TextValue", FreeText),
 ];
