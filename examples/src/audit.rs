@@ -13,6 +13,9 @@ use vit_models::write_atomic;
 use crate::DataArgs;
 use crate::progress::{count, counter};
 
+/// What `--data` is where nothing was said.
+const PHANTOM: &str = "phantom";
+
 /// What to audit, and where the report goes.
 #[derive(Debug, Clone, Args)]
 pub struct AuditArgs {
@@ -175,7 +178,9 @@ impl AuditArgs {
     /// The splits whose pictures are at hand.
     fn datasets(&self) -> Result<Vec<(String, Arc<dyn Dataset>)>> {
         let mut parts = Vec::new();
-        if self.parts.is_empty() && self.lists.is_empty() && self.nested.is_empty() {
+        // Beside nested lists alone, the data count where they are not the built-in phantoms.
+        let only_nested = !self.nested.is_empty() && self.data.data == PHANTOM;
+        if self.parts.is_empty() && self.lists.is_empty() && !only_nested {
             let open = self.data.open_unchecked()?;
             parts.extend(open.parts().map(|(name, part)| (name.to_owned(), Arc::clone(part))));
         }

@@ -43,7 +43,7 @@ pub struct ContactSheetArgs {
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// Channels after the transforms, 1 or 3.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = channels)]
     pub channels: usize,
     /// Where the picture goes.
     #[arg(long, default_value = "batch.png")]
@@ -175,6 +175,15 @@ fn sheet(dataset: &dyn Dataset, batch: &Batch, pipeline: &Pipeline) -> Result<Im
     canvas.image()
 }
 
+/// The numbers of channels that pictures can be brought to.
+fn channels(text: &str) -> std::result::Result<usize, String> {
+    match text {
+        "1" => Ok(1),
+        "3" => Ok(3),
+        _ => Err("must be 1 or 3".into()),
+    }
+}
+
 fn label(task: &Task, target: &Target) -> String {
     let name = |class: usize| task.names().get(class).cloned().unwrap_or_else(|| class.to_string());
     match target {
@@ -185,7 +194,11 @@ fn label(task: &Task, target: &Target) -> String {
                 Some(if value < 1. { format!("{} {value:.2}", name(at)) } else { name(at) })
             };
             let present: Vec<String> = labels.iter().enumerate().filter_map(present).collect();
-            if present.is_empty() { "none".into() } else { present.join(", ") }
+            match present.as_slice() {
+                [] if labels.iter().all(Option::is_none) => "unknown".into(),
+                [] => "none".into(),
+                names => names.join(", "),
+            }
         }
         _ => "no label".into(),
     }
@@ -272,5 +285,27 @@ impl Canvas {
 
     fn image(self) -> Result<Image> {
         Ok(Image::new(self.width, self.height, 3, Pixels::U8(self.pixels))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_labels_are_not_absent_ones() {
+        let task = Task::MultiLabel { findings: vec!["Mass".into(), "Edema".into()] };
+        let text = |values: [Option<f32>; 2]| label(&task, &Target::Labels(values.to_vec()));
+        assert_eq!(text([None, None]), "unknown");
+        assert_eq!(text([None, Some(0.)]), "none");
+        assert_eq!(text([Some(1.), None]), "Mass");
+    }
+
+    #[test]
+    fn pictures_have_one_or_three_channels() {
+        assert_eq!((channels("1"), channels("3")), (Ok(1), Ok(3)));
+        for other in ["0", "2", "4", "x"] {
+            assert!(channels(other).is_err(), "{other}");
+        }
     }
 }

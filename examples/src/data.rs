@@ -140,6 +140,17 @@ impl DataArgs {
                 )
             })?;
         }
+        if self.group_separator.is_some() && Path::new(&self.data).is_dir() {
+            let parts: Vec<&dyn Dataset> = open.parts().map(|(_, part)| part.as_ref()).collect();
+            check_group_disjoint(&parts).with_context(|| {
+                format!(
+                    "{}: what stands before --group-separator is a patient; to use a published \
+                     split as it is, leave the flag out, or describe the folder in a .json with \
+                     \"allow_shared_groups\": true",
+                    self.data
+                )
+            })?;
+        }
         self.cached(open)
     }
 

@@ -34,7 +34,7 @@ pub(crate) fn ordered<T: Send>(
             let (todo, done, make) = (todo.clone(), done.clone(), &make);
             scope.spawn(move || {
                 for index in todo {
-                    if done.send((index, catch(&make, index))).is_err() {
+                    if done.send((index, catch(make, index))).is_err() {
                         return;
                     }
                 }
