@@ -158,12 +158,15 @@ fn jpeg2000_header(side: u32, depth: u8, components: u16) -> Vec<u8> {
     bytes
 }
 
+/// Transfer syntax, samples per pixel, bits allocated, fragments, and what the refusal says.
+type Made<'a> = (&'a str, u16, u16, Vec<&'a [u8]>, &'a str);
+
 #[test]
 fn frames_that_are_not_what_the_file_says_are_refused() {
     let large = jpeg_header(40_000, 8, 1);
     let (grey, grey2000) = (jpeg_header(8, 8, 1), jpeg2000_header(8, 8, 1));
     let many = jpeg2000_header(8, 8, 100);
-    let cases: [(&str, u16, u16, Vec<&[u8]>, &str); 8] = [
+    let cases: [Made<'_>; 8] = [
         // The frame header lies on both sides of the cut.
         ("50", 1, 8, vec![&large[..6], &large[6..]], "40000x40000"),
         ("50", 1, 8, vec![&[0; 64]], "no header"),

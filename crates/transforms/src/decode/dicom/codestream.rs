@@ -100,6 +100,25 @@ fn jpeg2000(stream: &[u8]) -> Option<Claim> {
     Some(Claim { width, height, components, precision, jpeg2000: true })
 }
 
+/// Whether a JPEG 2000 stream has its component transform on; `None` for other streams.
+pub(super) fn jpeg2000_transform(stream: &[u8]) -> Option<bool> {
+    let start = stream.windows(4).position(|window| window == [0xff, 0x4f, 0xff, 0x51])?;
+    if start > 0 && !stream.starts_with(&[0, 0, 0, 12, b'j', b'P']) {
+        return None;
+    }
+    let mut rest = stream.get(start + 2..)?;
+    loop {
+        match rest {
+            // COD: length, style, order of progression, layers (2 bytes), transform.
+            [0xff, 0x52, after @ ..] => return after.get(6).map(|&transform| transform != 0),
+            // The first tile ends the main header.
+            [0xff, 0x90, ..] => return None,
+            [0xff, _, after @ ..] => rest = after.get(two(after)? as usize..)?,
+            _ => return None,
+        }
+    }
+}
+
 fn two(bytes: &[u8]) -> Option<u64> {
     bytes.first_chunk::<2>().map(|bytes| u16::from_be_bytes(*bytes).into())
 }
@@ -134,6 +153,19 @@ mod tests {
             assert_eq!(claim(&siz[..length]), None, "{length}");
         }
         assert_eq!(claim(b"RLE"), None);
+    }
+
+    #[test]
+    fn the_component_transform_is_found() {
+        let stream = |transform: u8| {
+            let mut bytes = vec![0xff, 0x4f, 0xff, 0x51, 0, 4, 9, 9, 0xff, 0x52, 0, 12];
+            bytes.extend([0, 0, 0, 1, transform]);
+            bytes
+        };
+        assert_eq!(jpeg2000_transform(&stream(0)), Some(false));
+        assert_eq!(jpeg2000_transform(&stream(1)), Some(true));
+        assert_eq!(jpeg2000_transform(&stream(1)[..16]), None);
+        assert_eq!(jpeg2000_transform(&[0xff, 0xd8, 0xff, 0x4f, 0xff, 0x51]), None);
     }
 
     #[test]

@@ -257,13 +257,8 @@ fn frame_bytes<'a>(
         let decoded = object
             .decode_pixel_data_frame(frame)
             .map_err(|error| fail(name, &format!("transfer syntax {syntax}: {}", chain(&error))))?;
-        // The codecs bring colour to RGB themselves, but run lengths are not about colour.
-        let rle = syntax == RLE;
-        return Ok(FrameBytes {
-            data: Cow::Owned(decoded.into_data()),
-            planar: false,
-            ybr: ybr && rle,
-        });
+        let ybr = ybr && keeps_ybr(name, &syntax, &stream)?;
+        return Ok(FrameBytes { data: Cow::Owned(decoded.into_data()), planar: false, ybr });
     }
     let data = element.to_bytes().map_err(|error| fail(name, &chain(&error)))?;
     let length = layout.width * layout.height * layout.samples * (layout.allocated / 8) as usize;
@@ -274,6 +269,20 @@ fn frame_bytes<'a>(
         Cow::Owned(data) => Cow::Owned(data.get(start..end).unwrap_or_default().to_vec()),
     };
     Ok(FrameBytes { data, planar: layout.planar, ybr })
+}
+
+/// Whether the decoder leaves YBR as it is: run lengths and JPEG-LS are not about colour, nor is
+/// JPEG 2000 without its component transform. DCT JPEG becomes RGB.
+fn keeps_ybr(name: &str, syntax: &str, stream: &[u8]) -> Result<bool> {
+    match syntax.strip_prefix("1.2.840.10008.1.2.4.") {
+        // Whether this decoder converts depends on markers within the stream.
+        Some("57" | "70") => {
+            Err(fail(name, &format!("transfer syntax {syntax} with YBR colour is not supported")))
+        }
+        Some("80" | "81") => Ok(true),
+        Some(_) => Ok(codestream::jpeg2000_transform(stream) == Some(false)),
+        None => Ok(syntax == RLE),
+    }
 }
 
 /// A compressed frame must be what the file says: decoders allocate by its own header, and what they
