@@ -188,8 +188,16 @@ fn check_keys(name: &str, given: &Value, read: &Value) -> Result<()> {
         let known: Vec<&str> = read.keys().map(String::as_str).collect();
         bail!("part `{name}`: unknown key '{key}'; this reader has {}", known.join(", "));
     }
-    let both = |key: &str| Some((given.get(key)?, read.get(key)?));
-    both("files").map_or(Ok(()), |(given, read)| check_keys(name, given, read))
+    // A description has no maps whose keys are data, and a variant of an enum is written as it was
+    // read; what may be written in several ways (the name of a preset) is no object there.
+    given.iter().filter_map(|(key, value)| Some((value, read.get(key)?))).try_for_each(
+        |(given, read)| match (given, read) {
+            (Value::Array(given), Value::Array(read)) => {
+                given.iter().zip(read).try_for_each(|(given, read)| check_keys(name, given, read))
+            }
+            _ => check_keys(name, given, read),
+        },
+    )
 }
 
 #[cfg(test)]
@@ -245,6 +253,23 @@ mod tests {
         let twice = serde_json::json!({ "train": [chexpert.clone(), chexpert], "val": 0.3 });
         let message = format!("{:#}", open(twice).err().unwrap());
         assert!(message.contains("both hold the picture"), "{message}");
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_at_any_depth() {
+        let table = |labels: Value| {
+            serde_json::json!({ "reader": "table", "table": "t.csv", "file_column": "f",
+                "labels": labels })
+        };
+        let policy = serde_json::json!({ "reader": "che_xpert", "root": "r", "split": "train",
+            "policy": { "name": "own", "findings": [
+                { "finding": "Edema", "uncertain": { "soft": { "low": 0.5, "high": 1 } },
+                  "blnak": "missing" }] } });
+        let single = serde_json::json!({ "single": { "column": "c", "skip_mising": true } });
+        for (value, key) in [(policy, "blnak"), (table(single), "skip_mising")] {
+            let message = format!("{:#}", open_source("train", &value, None).err().unwrap());
+            assert!(message.contains(&format!("unknown key '{key}'")), "{message}");
+        }
     }
 
     #[test]

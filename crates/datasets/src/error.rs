@@ -28,8 +28,8 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
-    /// A file is not a (whole) npz archive.
-    #[error("{path} is not a readable npz archive: {reason}")]
+    /// A file is not a (whole) archive.
+    #[error("{path} is not a readable archive: {reason}")]
     Archive {
         /// The file.
         path: PathBuf,

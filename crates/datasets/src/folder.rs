@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use vit_transforms::{DecodeLimits, decode_file};
+use vit_transforms::{DecodeOptions, decode_file_with};
 use walkdir::{DirEntry, WalkDir};
 
 use crate::files;
@@ -50,9 +50,8 @@ pub struct ImageFolderOptions {
     pub unlabelled: bool,
     /// Which pictures belong to one patient.
     pub group: GroupRule,
-    /// How large a picture may be. Not part of the serialised form.
-    #[serde(skip)]
-    pub limits: DecodeLimits,
+    /// Limits of the decoder, and its rule for DICOM.
+    pub decode: DecodeOptions,
 }
 
 /// Picture files sorted into one folder per class, or a flat folder without labels.
@@ -63,7 +62,7 @@ pub struct ImageFolderOptions {
 #[derive(Debug, Clone)]
 pub struct ImageFolder {
     task: Task,
-    limits: DecodeLimits,
+    decode: DecodeOptions,
     entries: Vec<(PathBuf, Record)>,
 }
 
@@ -104,7 +103,7 @@ impl ImageFolder {
                 (path, record)
             }));
         }
-        Ok(Self { task: Task::SingleLabel { classes }, limits: options.limits, entries })
+        Ok(Self { task: Task::SingleLabel { classes }, decode: options.decode, entries })
     }
 
     fn unlabelled(root: &Path, base: &Path, options: &ImageFolderOptions) -> Result<Self> {
@@ -113,7 +112,7 @@ impl ImageFolder {
             (path, record)
         };
         let entries = pictures(base)?.into_iter().map(entry).collect();
-        Ok(Self { task: Task::Unlabelled, limits: options.limits, entries })
+        Ok(Self { task: Task::Unlabelled, decode: options.decode, entries })
     }
 
     /// The file of a sample.
@@ -140,7 +139,7 @@ impl Dataset for ImageFolder {
     fn get(&self, index: usize) -> Result<Sample> {
         let len = self.len();
         let (path, record) = self.entries.get(index).ok_or(Error::Index { index, len })?;
-        let image = decode_file(path, &self.limits)
+        let image = decode_file_with(path, &self.decode)
             .map_err(|source| Error::Transform { id: record.id.clone(), source })?;
         Ok(Sample { record: record.clone(), image })
     }

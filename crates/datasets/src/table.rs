@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use vit_transforms::{DecodeLimits, DecodeOptions};
+use vit_transforms::DecodeOptions;
 
 use crate::files::{Builder, Line, Row, Sheet};
 use crate::{
@@ -21,7 +21,8 @@ pub enum CsvLabels {
     Single {
         /// The column.
         column: String,
-        /// The classes in the order of their numbers; without them, those found, sorted.
+        /// The classes in the order of their numbers; without them, those found, sorted (by number where
+        /// all are whole numbers).
         #[serde(default)]
         classes: Option<Vec<String>>,
         /// Leaves out rows without a class instead of failing.
@@ -75,9 +76,9 @@ pub struct CsvOptions {
     /// What to do about files that are not there.
     #[serde(default)]
     pub missing: OnMissing,
-    /// How large a picture may be. Not part of the serialised form.
-    #[serde(skip)]
-    pub limits: DecodeLimits,
+    /// Limits of the decoder, and its rule for DICOM.
+    #[serde(default)]
+    pub decode: DecodeOptions,
 }
 
 fn comma() -> u8 {
@@ -98,7 +99,7 @@ impl CsvOptions {
             attribute_columns: Vec::new(),
             delimiter: b',',
             missing: OnMissing::Refuse,
-            limits: DecodeLimits::default(),
+            decode: DecodeOptions::default(),
         }
     }
 }
@@ -125,8 +126,7 @@ impl CsvTable {
         let columns = Columns::find(sheet, options)?;
         let lines = columns.used(sheet, options)?;
         let task = columns.task(&lines, &options.labels);
-        let decode = DecodeOptions { limits: options.limits, ..DecodeOptions::default() };
-        let files = FileOptions { missing: options.missing, decode };
+        let files = FileOptions { missing: options.missing, decode: options.decode };
         let attributes: Vec<&str> = columns
             .attributes
             .iter()
@@ -237,7 +237,9 @@ impl Columns {
             CsvLabels::Single { classes: None, .. } => {
                 let cells = lines.iter().flat_map(|line| self.labels.iter().map(|&c| line.cell(c)));
                 let found: BTreeSet<&str> = cells.collect();
-                Task::SingleLabel { classes: found.into_iter().map(str::to_owned).collect() }
+                Task::SingleLabel {
+                    classes: sorted(found).into_iter().map(str::to_owned).collect(),
+                }
             }
         }
     }
@@ -277,6 +279,16 @@ impl Columns {
             }
         }
     }
+}
+
+/// By number where all are whole numbers, so that 3 stands before 10; else by name.
+fn sorted(found: BTreeSet<&str>) -> Vec<&str> {
+    let numbers: Option<Vec<i64>> = found.iter().map(|name| name.parse().ok()).collect();
+    let mut names: Vec<&str> = found.into_iter().collect();
+    if numbers.is_some() {
+        names.sort_by_key(|name| name.parse::<i64>().unwrap_or_default());
+    }
+    names
 }
 
 fn finding(line: Line<'_>, column: usize) -> Result<Option<f32>> {

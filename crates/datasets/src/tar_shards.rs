@@ -47,8 +47,7 @@ pub struct TarOptions {
     pub group_field: Option<String>,
     /// Fields of `<key>.json` that become attributes.
     pub attribute_fields: Vec<String>,
-    /// Limits of the decoder, and its rule for DICOM. Not part of the serialised form.
-    #[serde(skip)]
+    /// Limits of the decoder, and its rule for DICOM.
     pub decode: DecodeOptions,
 }
 

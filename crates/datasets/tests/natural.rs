@@ -178,3 +178,13 @@ fn lists_of_places() {
     let message = PathList::new(root, list).open().unwrap_err().to_string();
     assert!(message.contains("not a path below the root"), "{message}");
 }
+
+#[test]
+fn an_annotation_for_a_picture_that_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = r#"{"images": [], "categories": [{"id": 1, "name": "a"}],
+                   "annotations": [{"image_id": 77, "category_id": 1}]}"#;
+    let error = inaturalist(folder.path(), text).unwrap_err();
+    assert!(matches!(&error, Error::Json { .. }), "{error}");
+    assert!(error.to_string().contains("picture 77"), "{error}");
+}

@@ -62,3 +62,18 @@ fn the_real_files_by_description() {
     assert_eq!(data.len(), 156);
     assert!(matches!(data.task(), Task::SingleLabel { classes } if classes.len() == 2));
 }
+
+#[cfg(feature = "dicom")]
+#[test]
+fn the_rule_for_dicom_is_read_from_json() {
+    let text = r#"{"reader": "rsna_pneumonia", "root": "r",
+                   "files": {"decode": {"dicom": "max_to_255", "limits": {"max_bytes": 9}}}}"#;
+    let source: DataSource = serde_json::from_str(text).unwrap();
+    let DataSource::RsnaPneumonia(reader) = source else { panic!("another reader") };
+    assert_eq!(reader.files.decode.dicom, vit_transforms::DicomRule::MaxTo255);
+    assert_eq!(reader.files.decode.limits.max_bytes, 9);
+    assert!(serde_json::from_str::<DataSource>(&text.replace("max_bytes", "max_byte")).is_err());
+    let text = r#"{"reader": "folder", "root": "r", "decode": {"orientation": true}}"#;
+    let source: DataSource = serde_json::from_str(text).unwrap();
+    assert!(matches!(source, DataSource::Folder { options, .. } if options.decode.orientation));
+}

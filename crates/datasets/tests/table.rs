@@ -32,6 +32,23 @@ fn open(folder: &Path, text: &str, options: &CsvOptions) -> Result<CsvTable> {
 }
 
 #[test]
+fn classes_that_are_numbers_are_sorted_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut table = "file,class\n".to_owned();
+    for class in ["10", "3", "1"] {
+        common::write_png(&folder.path().join(format!("{class}.png")), 1);
+        table += &format!("{class}.png,{class}\n");
+    }
+    let path = folder.path().join("t.csv");
+    std::fs::write(&path, table).unwrap();
+    let mut options = CsvOptions::new(folder.path(), "file");
+    options.labels =
+        CsvLabels::Single { column: "class".into(), classes: None, skip_missing: false };
+    let data = CsvTable::open(&path, &options).unwrap();
+    assert_eq!(data.task().names(), ["1", "3", "10"]);
+}
+
+#[test]
 fn the_real_radiographs() {
     let Some(root) = common::data("hannover-cxr") else { return };
     let mut options = CsvOptions::new(&root, "image_id");

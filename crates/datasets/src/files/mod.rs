@@ -86,8 +86,7 @@ pub enum OnMissing {
 pub struct FileOptions {
     /// What to do about absent files.
     pub missing: OnMissing,
-    /// Limits of the decoder, and its rule for DICOM. Not part of the serialised form.
-    #[serde(skip)]
+    /// Limits of the decoder, and its rule for DICOM.
     pub decode: DecodeOptions,
 }
 

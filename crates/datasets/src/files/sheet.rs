@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -70,9 +71,10 @@ impl Sheet {
         if self.header.iter().all(String::is_empty) {
             return Err(Error::Header { path: path(), reason: "there is none".into() });
         }
-        for (position, name) in self.header.iter().enumerate() {
+        let mut seen = HashSet::new();
+        for name in &self.header {
             // Several tables end their header with empty names.
-            if !name.is_empty() && self.header.iter().take(position).any(|other| other == name) {
+            if !name.is_empty() && !seen.insert(name) {
                 let reason = format!("column '{name}' stands twice in the header");
                 return Err(Error::Header { path: path(), reason });
             }

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -106,6 +106,12 @@ impl INaturalist {
             if classes.insert(*image_id, number).is_some() {
                 return Err(fail(format!("picture {image_id} has two annotations")));
             }
+        }
+        let pictures: HashSet<u64> = document.images.iter().map(|picture| picture.id).collect();
+        if let Some(absent) = document.annotations.iter().find(|a| !pictures.contains(&a.image_id))
+        {
+            let image = absent.image_id;
+            return Err(fail(format!("an annotation names picture {image}, which is not there")));
         }
         let labelled = !document.annotations.is_empty();
         let names = ["supercategory", "rights_holder"];

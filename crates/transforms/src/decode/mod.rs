@@ -13,6 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use image::{DynamicImage, ImageDecoder, ImageFormat};
+use serde::{Deserialize, Serialize};
 
 use crate::image::map_pixels;
 use crate::{Error, Image, Pixels, Result};
@@ -20,7 +21,8 @@ use crate::{Error, Image, Pixels, Result};
 pub use encode::encode_png;
 
 /// How much a file may ask for, checked from its header before anything is allocated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct DecodeLimits {
     /// Most pixels (width × height) of a picture.
     pub max_pixels: u64,
@@ -36,7 +38,8 @@ impl Default for DecodeLimits {
 }
 
 /// What a decoder may do, and what becomes of metadata.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct DecodeOptions {
     /// Limits.
     pub limits: DecodeLimits,

@@ -4,7 +4,10 @@ use super::pixels::{DicomPicture, Modality, Voi};
 use crate::{Image, Pixels, Result};
 
 /// How many bits a picture of a DICOM file gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum DicomDepth {
     /// 0 to 255.
     #[default]
@@ -14,7 +17,8 @@ pub enum DicomDepth {
 }
 
 /// How stored values become a picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum DicomRule {
     /// As the file wants to be shown: modality LUT or rescale, then VOI LUT or the first window
@@ -23,6 +27,7 @@ pub enum DicomRule {
     Display(DicomDepth),
     /// The rule of the RSNA readers in MED-PEFT and MRM: stored values times 255 / largest value,
     /// rounded (halves to even), `MONOCHROME1` inverted; no table, no window.
+    #[serde(rename = "max_to_255")]
     MaxTo255,
     /// Stored values as 16 bits, without any table and not inverted; signed values are moved up
     /// by 2^(bits stored − 1).
