@@ -36,7 +36,7 @@ fn classes_that_are_numbers_are_sorted_as_such() {
     let folder = tempfile::tempdir().unwrap();
     let mut table = "file,class\n".to_owned();
     for class in ["10", "3", "1"] {
-        common::write_png(&folder.path().join(format!("{class}.png")), 1);
+        write_png(&folder.path().join(format!("{class}.png")), 1);
         table += &format!("{class}.png,{class}\n");
     }
     let path = folder.path().join("t.csv");
