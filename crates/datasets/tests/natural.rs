@@ -119,7 +119,8 @@ fn inaturalist_annotations() {
     for (from, to, words) in [
         (r#""category_id": 20"#, r#""category_id": 30"#, "category 30, which is not there"),
         (r#""image_id": 9"#, r#""image_id": 7"#, "picture 7 has two annotations"),
-        (r#""image_id": 9"#, r#""image_id": 8"#, "picture 9 has no annotation"),
+        (r#""image_id": 9"#, r#""image_id": 8"#, "names picture 8, which is not there"),
+        (r#"{"id": 1, "image_id": 9, "category_id": 20}, "#, "", "picture 9 has no annotation"),
         (r#""id": 20"#, r#""id": 10"#, "category 10 stands twice"),
         (r#""file_name": "train_val2018/Fungi/2"#, r#""file_name": "../Fungi"#, "below the root"),
         (r#""images": ["#, r#""images": [7, "#, "line 2"),
