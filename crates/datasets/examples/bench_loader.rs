@@ -38,7 +38,11 @@ fn main() -> Result<()> {
     for folder in arguments.iter().map(PathBuf::from) {
         let (files, cached) = open(&folder, caches.path())?;
         match memory {
-            Some(pictures) => watch_memory(&cached, pictures)?,
+            Some(pictures) => {
+                // The files first: the peak never falls.
+                watch_memory("files", &files, pictures)?;
+                watch_memory("cache", &cached, pictures)?;
+            }
             None => compare(&folder, &files, &cached)?,
         }
     }
@@ -110,11 +114,11 @@ fn compare(folder: &Path, files: &Data, cached: &Data) -> Result<()> {
     Ok(())
 }
 
-fn watch_memory(data: &Data, pictures: usize) -> Result<()> {
+fn watch_memory(name: &str, data: &Data, pictures: usize) -> Result<()> {
     let start = Instant::now();
     let loader = loader(data, 2, pictures)?;
     let tenth = loader.batches_per_epoch().div_ceil(10);
-    println!("| pictures | resident MB | peak MB |\n|---|---|---|");
+    println!("| pictures ({name}) | resident MB | peak MB |\n|---|---|---|");
     for batch in loader.epoch(0, 0) {
         let batch = batch?;
         let seen = batch.number + 1;
