@@ -5,8 +5,8 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
 use vit_datasets::{
-    Concat, DataSource, Dataset, Harmonized, InMemory, InPopulation, Subset, Vocabulary,
-    XrayListKind, fraction, split_by_group,
+    Concat, DataSource, Dataset, Harmonized, InMemory, InPopulation, Subset, Vocabulary, fraction,
+    split_by_group,
 };
 
 use crate::data::{CACHE_BYTES, OpenData, split_whole};
@@ -154,16 +154,8 @@ fn open_source(
     let data = open_reader(&source).with_context(|| format!("part `{name}`"))?;
     let data: Arc<dyn Dataset> = Arc::new(InPopulation::new(data, source.population()));
     let Some(vocabulary) = vocabulary else { return Ok(data) };
-    let origin = match &source {
-        DataSource::ChestXray14(_) => "nih",
-        DataSource::CheXpert(_) => "chexpert",
-        DataSource::MimicCxr(_) => "mimic",
-        DataSource::XrayList(list) => match list.kind {
-            XrayListKind::ChestXray14MedicalMae | XrayListKind::ChestXray14Mrm => "nih",
-            XrayListKind::CheXpertMedPeft | XrayListKind::CheXpertMrm => "chexpert",
-            _ => bail!("part `{name}`: the vocabulary does not know this list"),
-        },
-        _ => bail!("part `{name}`: the vocabulary knows ChestX-ray14, CheXpert and MIMIC-CXR only"),
+    let Some(origin) = source.vocabulary_source() else {
+        bail!("part `{name}`: the vocabulary knows ChestX-ray14, CheXpert and MIMIC-CXR only");
     };
     Ok(Arc::new(Harmonized::new(data, vocabulary, origin)?))
 }

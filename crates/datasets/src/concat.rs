@@ -145,13 +145,7 @@ impl Dataset for InPopulation {
         Ok(Sample { record: self.named(record), image })
     }
 
-    fn attribute_names(&self) -> &[String] {
-        self.dataset.attribute_names()
-    }
-
-    fn attribute(&self, index: usize, name: &str) -> Result<Option<String>> {
-        self.dataset.attribute(index, name)
-    }
+    crate::forward_provenance!(dataset);
 
     fn card(&self) -> Option<&'static Card> {
         self.dataset.card()
@@ -159,14 +153,6 @@ impl Dataset for InPopulation {
 
     fn part(&self) -> &str {
         self.dataset.part()
-    }
-
-    fn file(&self, index: usize) -> Option<PathBuf> {
-        self.dataset.file(index)
-    }
-
-    fn container(&self, index: usize) -> Option<PathBuf> {
-        self.dataset.container(index)
     }
 }
 

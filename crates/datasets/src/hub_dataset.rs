@@ -247,19 +247,9 @@ impl Dataset for HubImages {
         self.images.get(index)
     }
 
-    fn attribute_names(&self) -> &[String] {
-        self.images.attribute_names()
-    }
-
-    fn attribute(&self, index: usize, name: &str) -> Result<Option<String>> {
-        self.images.attribute(index, name)
-    }
+    crate::forward_provenance!(images);
 
     fn card(&self) -> Option<&'static Card> {
         None
-    }
-
-    fn container(&self, index: usize) -> Option<PathBuf> {
-        self.images.container(index)
     }
 }

@@ -161,6 +161,29 @@ pub trait Dataset: Send + Sync {
     }
 }
 
+/// Within `impl Dataset`: attributes and files of the samples are those of the wrapped data set in
+/// the named field, sample for sample.
+macro_rules! forward_provenance {
+    ($inner:ident) => {
+        fn attribute_names(&self) -> &[String] {
+            self.$inner.attribute_names()
+        }
+
+        fn attribute(&self, index: usize, name: &str) -> $crate::Result<Option<String>> {
+            self.$inner.attribute(index, name)
+        }
+
+        fn file(&self, index: usize) -> Option<std::path::PathBuf> {
+            self.$inner.file(index)
+        }
+
+        fn container(&self, index: usize) -> Option<std::path::PathBuf> {
+            self.$inner.container(index)
+        }
+    };
+}
+pub(crate) use forward_provenance;
+
 /// The examples of `docs/datasets.md` compile.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/datasets.md")]

@@ -1,4 +1,3 @@
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -87,13 +86,7 @@ impl Dataset for InMemory {
         Ok(sample)
     }
 
-    fn attribute_names(&self) -> &[String] {
-        self.dataset.attribute_names()
-    }
-
-    fn attribute(&self, index: usize, name: &str) -> Result<Option<String>> {
-        self.dataset.attribute(index, name)
-    }
+    crate::forward_provenance!(dataset);
 
     fn card(&self) -> Option<&'static Card> {
         self.dataset.card()
@@ -101,13 +94,5 @@ impl Dataset for InMemory {
 
     fn part(&self) -> &str {
         self.dataset.part()
-    }
-
-    fn file(&self, index: usize) -> Option<PathBuf> {
-        self.dataset.file(index)
-    }
-
-    fn container(&self, index: usize) -> Option<PathBuf> {
-        self.dataset.container(index)
     }
 }

@@ -11,6 +11,10 @@ use crate::{
     TarShards, XrayList, XrayListKind,
 };
 
+const NIH: &str = "nih";
+const CHEXPERT: &str = "chexpert";
+const MIMIC: &str = "mimic";
+
 /// Any data set of this crate, as data: what a recipe or a command line names.
 ///
 /// # Examples
@@ -138,20 +142,27 @@ impl DataSource {
             Self::GastroVision(_) => "gastrovision".into(),
             Self::HyperKvasir(_) | Self::HyperKvasirUnlabelled(_) => "hyperkvasir".into(),
             Self::SslEndoscopyCsv(csv) => below(&csv.root),
-            Self::ChestXray14(_) => "nih".into(),
-            Self::CheXpert(_) => "chexpert".into(),
-            Self::MimicCxr(_) => "mimic".into(),
+            Self::ChestXray14(_) => NIH.into(),
+            Self::CheXpert(_) => CHEXPERT.into(),
+            Self::MimicCxr(_) => MIMIC.into(),
             Self::RsnaPneumonia(_) => "rsna".into(),
             Self::Covidx(_) => "covidx".into(),
             Self::XrayList(list) => match list.kind {
-                XrayListKind::ChestXray14MedicalMae | XrayListKind::ChestXray14Mrm => "nih".into(),
-                XrayListKind::CheXpertMedPeft | XrayListKind::CheXpertMrm => "chexpert".into(),
+                XrayListKind::ChestXray14MedicalMae | XrayListKind::ChestXray14Mrm => NIH.into(),
+                XrayListKind::CheXpertMedPeft | XrayListKind::CheXpertMrm => CHEXPERT.into(),
                 XrayListKind::Rsna => "rsna".into(),
                 XrayListKind::Covid { .. } | XrayListKind::Viral { .. } => below(&list.root),
             },
             Self::ImageNet(reader) => below(&reader.root),
             Self::INaturalist(reader) => below(&reader.root),
         }
+    }
+
+    /// Its name in the columns of [`Vocabulary::chest_xray`](crate::Vocabulary::chest_xray).
+    #[must_use]
+    pub fn vocabulary_source(&self) -> Option<&'static str> {
+        let name = self.population();
+        [NIH, CHEXPERT, MIMIC].into_iter().find(|known| *known == name)
     }
 
     /// Opens the data set.

@@ -7,6 +7,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use common::audit::{details, kinds, list, names, run};
 use common::{Toy, grey};
 use vit_datasets::audit::{
     Attributes, Audit, AuditOptions, AuditReport, FileList, FindingKind, ListLabels, ListOptions,
@@ -18,34 +19,6 @@ use vit_datasets::{
 };
 use vit_random::Streams;
 use vit_transforms::{Filter, Image, Pixels, Resize, ResizeSize, Transform, encode_png};
-
-fn run(audit: &Audit) -> AuditReport {
-    audit.run(&|_, _| {}).unwrap()
-}
-
-fn details(report: &AuditReport, kind: FindingKind) -> Vec<&str> {
-    report.of(kind).map(|finding| finding.detail.as_str()).collect()
-}
-
-/// Kinds of the findings but for the remark on missing patients.
-fn kinds(report: &AuditReport) -> Vec<FindingKind> {
-    let mut kinds: Vec<_> = report.findings.iter().map(|finding| finding.kind).collect();
-    kinds.dedup();
-    kinds.retain(|kind| *kind != FindingKind::NoGroups);
-    kinds
-}
-
-fn names(file: &str, class: &str) -> ListOptions {
-    let labels = ListLabels::Names { column: class.into(), separator: None };
-    ListOptions { labels, ..ListOptions::new(file) }
-}
-
-fn list(text: &str, options: &ListOptions) -> FileList {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("list.csv");
-    std::fs::write(&path, text).unwrap();
-    FileList::read(&path, options).unwrap()
-}
 
 #[test]
 fn gastrovision_names_that_collide() {

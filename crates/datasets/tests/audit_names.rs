@@ -5,38 +5,9 @@ mod common;
 
 use std::sync::Arc;
 
-use vit_datasets::audit::{
-    Audit, AuditOptions, AuditReport, FileList, FindingKind, ListLabels, ListOptions,
-};
+use common::audit::{details, kinds, list, names, run};
+use vit_datasets::audit::{Audit, AuditOptions, FileList, FindingKind, ListLabels, ListOptions};
 use vit_datasets::{CsvOptions, CsvTable, Dataset, Subset};
-
-fn run(audit: &Audit) -> AuditReport {
-    audit.run(&|_, _| {}).unwrap()
-}
-
-fn details(report: &AuditReport, kind: FindingKind) -> Vec<&str> {
-    report.of(kind).map(|finding| finding.detail.as_str()).collect()
-}
-
-/// Kinds of the findings but for the remark on missing patients.
-fn kinds(report: &AuditReport) -> Vec<FindingKind> {
-    let mut kinds: Vec<_> = report.findings.iter().map(|finding| finding.kind).collect();
-    kinds.dedup();
-    kinds.retain(|kind| *kind != FindingKind::NoGroups);
-    kinds
-}
-
-fn names(file: &str, class: &str) -> ListOptions {
-    let labels = ListLabels::Names { column: class.into(), separator: None };
-    ListOptions { labels, ..ListOptions::new(file) }
-}
-
-fn list(text: &str, options: &ListOptions) -> FileList {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("list.csv");
-    std::fs::write(&path, text).unwrap();
-    FileList::read(&path, options).unwrap()
-}
 
 fn pairs(files: &[(&str, &str, &str)]) -> FileList {
     let rows = files.iter().map(|(file, label, patient)| format!("{file},{label},{patient}\n"));

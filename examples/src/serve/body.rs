@@ -13,7 +13,7 @@ use super::handlers::Refusal;
 /// Reads a body of at most `limit` bytes within the given time.
 pub(super) async fn read(
     headers: &HeaderMap,
-    body: Body,
+    mut body: Body,
     limit: usize,
     time: Duration,
 ) -> Result<Bytes, Refusal> {
@@ -23,12 +23,15 @@ pub(super) async fn read(
     };
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length: u64| length > limit as u64) {
-        discard(body, limit, time).await;
+        discard(body, time);
         return Err(too_large());
     }
-    match timeout(time, Limited::new(body, limit).collect()).await {
+    match timeout(time, Limited::new(&mut body, limit).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            discard(body, time);
+            Err(too_large())
+        }
         Ok(Err(error)) => {
             Err(Refusal::new(StatusCode::BAD_REQUEST, format!("the body broke off: {error}")))
         }
@@ -39,11 +42,13 @@ pub(super) async fn read(
     }
 }
 
-/// Reads and forgets up to `limit` bytes. A client that is still sending when the connection is
-/// closed often does not see the answer.
-pub(super) async fn discard(body: Body, limit: usize, time: Duration) {
-    let mut body = Limited::new(body, limit);
-    let all = async { while let Some(Ok(_)) = body.frame().await {} };
-    // Too much or too slow: then the connection is closed.
-    let _ = timeout(time, all).await;
+/// How long a body that is thrown away may pause.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Reads on and forgets, for so long at most, while the refusal is being answered: a connection
+/// that is closed on a client that is still sending is reset, and the answer is lost with it
+/// (RFC 9112, 9.6).
+pub(super) fn discard(mut body: Body, time: Duration) {
+    let all = async move { while let Ok(Some(Ok(_))) = timeout(PAUSE, body.frame()).await {} };
+    tokio::spawn(timeout(time, all));
 }

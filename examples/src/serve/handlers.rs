@@ -164,7 +164,7 @@ impl App {
         let (head, body) = request.into_parts();
         let (limit, time) = (self.limits.max_body, Duration::from_secs(self.limits.read_seconds));
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            body::discard(body, limit, time).await;
+            body::discard(body, time);
             return Err(Refusal::full());
         };
         let bytes = body::read(&head.headers, body, limit, time).await?;

@@ -190,21 +190,7 @@ impl Dataset for Cached {
         }
     }
 
-    fn file(&self, index: usize) -> Option<PathBuf> {
-        self.dataset.file(index)
-    }
-
-    fn container(&self, index: usize) -> Option<PathBuf> {
-        self.dataset.container(index)
-    }
-
-    fn attribute_names(&self) -> &[String] {
-        self.dataset.attribute_names()
-    }
-
-    fn attribute(&self, index: usize, name: &str) -> Result<Option<String>> {
-        self.dataset.attribute(index, name)
-    }
+    crate::forward_provenance!(dataset);
 
     fn card(&self) -> Option<&'static Card> {
         self.dataset.card()

@@ -140,19 +140,5 @@ impl Dataset for Harmonized {
         Ok(Sample { record: self.translate(record), image })
     }
 
-    fn attribute_names(&self) -> &[String] {
-        self.dataset.attribute_names()
-    }
-
-    fn attribute(&self, index: usize, name: &str) -> Result<Option<String>> {
-        self.dataset.attribute(index, name)
-    }
-
-    fn file(&self, index: usize) -> Option<std::path::PathBuf> {
-        self.dataset.file(index)
-    }
-
-    fn container(&self, index: usize) -> Option<std::path::PathBuf> {
-        self.dataset.container(index)
-    }
+    crate::forward_provenance!(dataset);
 }

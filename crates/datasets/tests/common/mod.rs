@@ -2,6 +2,8 @@
 #![allow(clippy::print_stdout, reason = "a skipped test says so")]
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub(crate) mod audit;
+
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
