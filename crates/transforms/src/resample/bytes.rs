@@ -68,11 +68,15 @@ impl<const C: usize> WithSimd for AlongRows<'_, C> {
         let Self { rows, taps, out } = self;
         let width = taps.len() * C;
         let mut block = vec![[0; LANES]; rows.length];
+        let mut sums = vec![[0; LANES]; width];
         let mut result = vec![[0; LANES]; width];
         let lines: Vec<&[u8]> = rows.iter().collect();
         for (lines, out) in lines.chunks(LANES).zip(out.chunks_mut(width * LANES)) {
             turn_rows(lines, &mut block);
-            weigh_block::<C>(&block, taps, &mut result);
+            weigh_block::<C>(&block, taps, &mut sums);
+            for (result, &sum) in result.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
+                *result = round_u8(sum);
+            }
             turn_back(&result, out);
         }
     }
@@ -80,17 +84,17 @@ impl<const C: usize> WithSimd for AlongRows<'_, C> {
 
 /// The sums of one block of turned rows.
 #[inline(always)]
-fn weigh_block<const C: usize>(block: &[Lane], taps: &Taps<i32>, result: &mut [Lane]) {
+fn weigh_block<const C: usize>(block: &[Lane], taps: &Taps<i32>, out: &mut [[i32; LANES]]) {
     let (pixels, _) = block.as_chunks::<C>();
-    let (results, _) = result.as_chunks_mut::<C>();
-    for ((start, weights), out) in taps.iter().zip(results) {
+    let (outs, _) = out.as_chunks_mut::<C>();
+    for ((start, weights), out) in taps.iter().zip(outs) {
         let mut sums = [[HALF; LANES]; C];
         for (pixel, &weight) in pixels.iter().skip(start).zip(weights) {
             for (sums, values) in sums.iter_mut().zip(pixel) {
                 add_weighted(sums, values, weight);
             }
         }
-        *out = sums.map(|sums| sums.map(round_u8));
+        *out = sums;
     }
 }
 
