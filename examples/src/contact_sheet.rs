@@ -2,17 +2,17 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
+use anyhow::{Result, bail};
+use clap::Args;
 use font8x8::UnicodeFonts;
-use vit_datasets::{Batch, Dataset, Loader, LoaderConfig, Sampler, Target, Task};
+use vit_datasets::{Batch, Dataset, Loader, LoaderConfig, Target, Task};
 use vit_models::write_atomic;
 use vit_random::Streams;
 use vit_transforms::{
-    Filter, Image, Pipeline, Pixels, Resize, ResizeSize, Step, TimmTraining, ToRgb, Transform,
-    encode_png,
+    Filter, Image, Pipeline, Pixels, Resize, ResizeSize, Step, ToRgb, Transform, encode_png,
 };
 
+use crate::augment::AugmentArgs;
 use crate::data::{DataArgs, Split3, measure};
 
 /// A picture of one batch, before and after its transforms.
@@ -27,15 +27,9 @@ pub struct ContactSheetArgs {
     /// How many samples.
     #[arg(long, default_value_t = 12)]
     pub count: usize,
-    /// The transforms.
-    #[arg(long, value_enum, default_value_t = Recipe::Pretrain)]
-    pub recipe: Recipe,
-    /// Transforms from a file instead: the `pipeline` of a model's card, as JSON.
-    #[arg(long)]
-    pub pipeline: Option<PathBuf>,
-    /// Which samples.
-    #[arg(long, value_enum, default_value_t = Draw::Shuffled)]
-    pub sampler: Draw,
+    #[command(flatten)]
+    /// The transforms, by the flags of `finetune`: what it would train on.
+    pub augment: AugmentArgs,
     /// The batch of this epoch, the first one.
     #[arg(long, default_value_t = 0)]
     pub epoch: u64,
@@ -50,48 +44,6 @@ pub struct ContactSheetArgs {
     pub out: PathBuf,
 }
 
-/// Transforms by the name of what they are for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Recipe {
-    /// No randomness: resize, central square.
-    Evaluation,
-    /// MAE's: random resized crop (0.2 to 1), flip.
-    Pretrain,
-    /// MAE's fine-tuning: the same with RandAugment and random erasing.
-    Finetune,
-    /// Grey, solarise or blur.
-    ThreeAugment,
-    /// Contrastive learning, with rotation.
-    Simclr,
-}
-
-/// How samples are chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Draw {
-    /// In the order of the data.
-    Sequential,
-    /// In a random order.
-    Shuffled,
-    /// All classes equally often.
-    ClassBalanced,
-    /// All patients equally often.
-    GroupBalanced,
-    /// Each sample three times.
-    Repeated,
-}
-
-impl Draw {
-    fn sampler(self) -> Sampler {
-        match self {
-            Self::Sequential => Sampler::Sequential,
-            Self::Shuffled => Sampler::Shuffled,
-            Self::ClassBalanced => Sampler::ClassBalanced { exponent: 1.0, samples: None },
-            Self::GroupBalanced => Sampler::GroupBalanced { samples: None },
-            Self::Repeated => Sampler::Repeated { repeats: 3 },
-        }
-    }
-}
-
 /// Writes the sheet and gives its place.
 ///
 /// # Errors
@@ -99,15 +51,18 @@ impl Draw {
 pub fn contact_sheet(args: &ContactSheetArgs) -> Result<PathBuf> {
     let open = args.data.open()?;
     let dataset = Arc::clone(open.part(args.split)?);
-    let pipeline = args.transforms(dataset.as_ref())?;
+    let (mean, std) = measure(dataset.as_ref(), args.channels)?;
+    let pipeline = args.augment.pipeline(&args.data, args.channels, &mean, &std)?;
+    let mixup = args.augment.mix.mixup(dataset.task(), 0.)?;
     let config = LoaderConfig {
         batch_size: args.count.max(1),
         workers: args.data.num_workers,
         seed: args.seed,
+        shuffle: true,
         ..LoaderConfig::default()
     };
-    let loader = Loader::new(Arc::clone(&dataset), Arc::new(pipeline.clone()), config)?
-        .with_sampler(&args.sampler.sampler())?;
+    let loader = Loader::new(Arc::clone(&dataset), Arc::new(pipeline.clone()), config)?;
+    let loader = args.augment.apply(loader, mixup)?;
     let Some(batch) = loader.epoch(args.epoch, 0).next() else { bail!("there are no pictures") };
     let batch = batch?;
     let sheet = sheet(dataset.as_ref(), &batch, &pipeline)?;
@@ -118,30 +73,6 @@ pub fn contact_sheet(args: &ContactSheetArgs) -> Result<PathBuf> {
     write_atomic(&args.out, |file| file.write_all(&png))?;
     println!("{} samples of {:?} -> {}", batch.len(), args.split, args.out.display());
     Ok(args.out.clone())
-}
-
-impl ContactSheetArgs {
-    fn transforms(&self, dataset: &dyn Dataset) -> Result<Pipeline> {
-        if let Some(path) = &self.pipeline {
-            let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-            return serde_json::from_str(&text).with_context(|| path.display().to_string());
-        }
-        let (mean, std) = measure(dataset, self.channels)?;
-        let (size, channels) = (self.data.side(), self.channels);
-        if channels != 3 && !matches!(self.recipe, Recipe::Evaluation | Recipe::Pretrain) {
-            bail!("the recipe {:?} makes RGB pictures: leave --channels at 3", self.recipe);
-        }
-        Ok(match self.recipe {
-            Recipe::Evaluation => self.data.preprocessing(channels, &mean, &std).pipeline()?,
-            Recipe::Pretrain => Pipeline::mae_pretrain(size, 0.2, channels, &mean, &std)?,
-            Recipe::Finetune => {
-                let options = TimmTraining { size, ..TimmTraining::default() };
-                Pipeline::timm_train(&options, &mean, &std)?
-            }
-            Recipe::ThreeAugment => Pipeline::three_augment(size, &mean, &std)?,
-            Recipe::Simclr => Pipeline::simclr_with_rotation(size, &mean, &std)?,
-        })
-    }
 }
 
 /// Side of the pictures on the sheet.
@@ -169,7 +100,8 @@ fn sheet(dataset: &dyn Dataset, batch: &Batch, pipeline: &Pipeline) -> Result<Im
         canvas.picture(left + SIDE + GAP, top, &after);
         let record = dataset.record(index)?;
         let copy = if repeat > 0 { format!(" (copy {repeat})") } else { String::new() };
-        canvas.text(left, top + SIDE + GAP, &label(dataset.task(), &record.target));
+        let target = mixed(batch, at).unwrap_or(record.target);
+        canvas.text(left, top + SIDE + GAP, &label(dataset.task(), &target));
         canvas.text(left, top + SIDE + GAP + LINE, &format!("{}{copy}", record.id));
     }
     canvas.image()
@@ -182,6 +114,14 @@ fn channels(text: &str) -> std::result::Result<usize, String> {
         "3" => Ok(3),
         _ => Err("must be 1 or 3".into()),
     }
+}
+
+/// The labels of a mixed picture: of classes too there are several then.
+fn mixed(batch: &Batch, at: usize) -> Option<Target> {
+    let rows = batch.mixed.as_ref()?;
+    let row = rows.chunks_exact(rows.len() / batch.len().max(1)).nth(at)?;
+    let known = |&value: &f32| (!value.is_nan()).then_some(value);
+    Some(Target::Labels(row.iter().map(known).collect()))
 }
 
 fn label(task: &Task, target: &Target) -> String {

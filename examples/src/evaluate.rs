@@ -11,6 +11,7 @@ use vit_metrics::{
 use crate::columns::{ColumnArgs, sample_columns};
 use crate::data::Split3;
 use crate::learning::RunLog;
+use crate::parse::named;
 use crate::predict::Judge;
 use crate::{DataArgs, Decisions, DeviceArgs, facts};
 
@@ -81,11 +82,6 @@ pub struct EvaluateArgs {
     /// Where to write report, predictions, tables and plots.
     #[arg(long, default_value = "output/evaluate")]
     pub output_dir: PathBuf,
-}
-
-/// A setting by the name it has in files.
-fn named<T: serde::de::DeserializeOwned>(text: &str) -> std::result::Result<T, String> {
-    serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }
 
 /// What is reported: the predictions, and those before calibration if there is one.

@@ -13,13 +13,12 @@ use vit_models::{
 use vit_train::{
     AdamWConfig, Labels, Supervised, Trainer, WorstGroup, layer_decay_groups, pretrain_groups,
 };
-use vit_transforms::{
-    Filter, HorizontalFlip, Normalize, Pipeline, RandomResizedCrop, RandomRotation, Step,
-};
+use vit_transforms::{Mixup, Pipeline};
 
+use crate::augment::AugmentArgs;
 use crate::calibrate::{CalibrateArgs, Method, Rule, calibrate};
 use crate::columns::{ColumnArgs, sample_columns};
-use crate::data::{Split3, colour, measure, print_skipped};
+use crate::data::{Split3, measure, print_skipped};
 use crate::facts::split_hash;
 use crate::{Card, DataArgs, DeviceArgs, EncoderArgs, Kind, Progress, ScheduleArgs};
 
@@ -65,16 +64,9 @@ pub struct FinetuneArgs {
     /// Weight each class by n / (classes · its count).
     #[arg(long)]
     pub balanced: bool,
-    /// Smallest share of the picture's area that a random crop keeps (timm: 0.08; medical findings
-    /// can be cropped away).
-    #[arg(long, default_value_t = 0.5)]
-    pub crop_min: f64,
-    /// Probability of a horizontal flip.
-    #[arg(long, default_value_t = 0.5)]
-    pub hflip: f64,
-    /// Largest rotation, in degrees.
-    #[arg(long, default_value_t = 10.)]
-    pub rotation: f64,
+    #[command(flatten)]
+    /// How pictures are varied.
+    pub augment: AugmentArgs,
     /// Metric the best epoch is chosen by, on the validation part: loss, auroc_macro, mcc, …, or
     /// any measure in the subgroup where it is worst: `worst:auroc_macro@sex`.
     #[arg(long, default_value = "auroc_macro")]
@@ -166,21 +158,6 @@ impl FinetuneArgs {
         })
     }
 
-    fn augmentation(&self, channels: usize, mean: &[f32], std: &[f32]) -> Pipeline {
-        Pipeline::new(vec![
-            colour(channels),
-            Step::RandomRotation(RandomRotation { degrees: self.rotation, fill: vec![0] }),
-            Step::RandomResizedCrop(RandomResizedCrop {
-                size: self.data.side(),
-                scale: (self.crop_min, 1.),
-                ratio: (3. / 4., 4. / 3.),
-                filter: Filter::Bicubic,
-            }),
-            Step::HorizontalFlip(HorizontalFlip { probability: self.hflip }),
-            Step::Normalize(Normalize { mean: mean.to_vec(), std: std.to_vec() }),
-        ])
-    }
-
     fn labels(&self, data: &dyn Dataset) -> Result<Labels> {
         match data.task() {
             Task::SingleLabel { classes } => {
@@ -197,7 +174,12 @@ impl FinetuneArgs {
         }
     }
 
-    fn settings(&self, config: &ModelConfig) -> Result<Map<String, serde_json::Value>> {
+    fn settings(
+        &self,
+        config: &ModelConfig,
+        augmentation: &Pipeline,
+        mixup: Option<&Mixup>,
+    ) -> Result<Map<String, serde_json::Value>> {
         Ok(Map::from_iter([
             ("model".to_string(), serde_json::to_value(config)?),
             ("data".to_string(), self.data.settings()),
@@ -208,7 +190,9 @@ impl FinetuneArgs {
             ("layer_decay".to_string(), json!(self.layer_decay)),
             ("smoothing".to_string(), json!(self.smoothing)),
             ("balanced".to_string(), json!(self.balanced)),
-            ("augmentation".to_string(), json!([self.crop_min, self.hflip, self.rotation])),
+            ("augmentation".to_string(), serde_json::to_value(augmentation)?),
+            ("mixup".to_string(), serde_json::to_value(mixup)?),
+            ("sampler".to_string(), serde_json::to_value(self.augment.sampler.sampler())?),
         ]))
     }
 }
@@ -314,9 +298,15 @@ pub fn finetune(args: &FinetuneArgs) -> Result<PathBuf> {
         100. * trainable as f64 / all as f64,
         args.schedule.learning_rate()
     );
-    let augmentation = args.augmentation(config.in_chans(), &mean, &std);
+    let augmentation = args.augment.pipeline(&args.data, config.in_chans(), &mean, &std)?;
+    let mixup = args.augment.mix.mixup(data.task(), args.smoothing)?;
+    if args.balanced && mixup.is_some() {
+        bail!("--balanced: mixed labels have no class to weight; use --sampler class-balanced");
+    }
+    let settings = args.settings(&config, &augmentation, mixup.as_ref())?;
     let train =
         args.data.loader(&data.train, augmentation, args.schedule.batch_size, Some(seed))?;
+    let train = args.augment.apply(train, mixup)?;
     let preprocessing = args.data.preprocessing(config.in_chans(), &mean, &std);
     let pipeline = preprocessing.pipeline()?;
     let val = data
@@ -348,7 +338,6 @@ pub fn finetune(args: &FinetuneArgs) -> Result<PathBuf> {
         _ => pretrain_groups(&store, decay),
     };
     let mut optimizer = args.schedule.optimizer(groups, AdamWConfig::finetune())?;
-    let settings = args.settings(&config)?;
     let model = Kind::Classifier {
         config: config.clone(),
         labels: data.task().clone(),

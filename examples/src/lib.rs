@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout)]
 
 mod audit;
+mod augment;
 mod bench;
 mod calibrate;
 mod check_table;
@@ -29,6 +30,7 @@ mod knn;
 mod learning;
 mod medmnist;
 mod model_file;
+mod parse;
 mod predict;
 mod pretrain;
 mod progress;
@@ -38,13 +40,14 @@ mod serve;
 mod sources;
 
 pub use audit::{AuditArgs, FailOn, audit};
+pub use augment::{AugmentArgs, Draw, MixArgs, Recipe};
 pub use bench::{BenchArgs, Job, bench, process};
 pub use calibrate::{CalibrateArgs, Method, Rule, calibrate};
 pub use check_table::{CheckTableArgs, check_table};
 pub use client::{Answer, Client};
 pub use columns::ColumnArgs;
 pub use compare::{CompareArgs, compare};
-pub use contact_sheet::{ContactSheetArgs, Draw, Recipe, contact_sheet};
+pub use contact_sheet::{ContactSheetArgs, contact_sheet};
 pub use data::{DataArgs, OpenData, Split3};
 pub use describe::{DescribeArgs, describe};
 pub use device::DeviceArgs;

@@ -7,9 +7,10 @@ use serde_json::{Map, json};
 use vit_models::ParamStore;
 use vit_models::candle_core::DType;
 use vit_train::{AdamWConfig, Trainer, pretrain_groups};
-use vit_transforms::{Filter, HorizontalFlip, Normalize, Pipeline, RandomResizedCrop, Step};
+use vit_transforms::Pipeline;
 
-use crate::data::{colour, measure, print_skipped};
+use crate::augment::{Recipe, read_pipeline};
+use crate::data::{measure, print_skipped};
 use crate::{Card, DataArgs, DeviceArgs, EncoderArgs, Kind, Progress, ScheduleArgs};
 
 /// Masked pre-training.
@@ -45,6 +46,12 @@ pub struct PretrainArgs {
     /// Smallest share of the picture's area that a random crop keeps.
     #[arg(long, default_value_t = 0.2)]
     pub crop_min: f64,
+    /// The transforms of a published recipe instead of MAE's.
+    #[arg(long, value_enum, conflicts_with = "crop_min")]
+    pub recipe: Option<Recipe>,
+    /// Transforms from a file instead: the `pipeline` of a model's card, as JSON.
+    #[arg(long, conflicts_with_all = ["crop_min", "recipe"])]
+    pub pipeline: Option<PathBuf>,
     /// Where the run keeps its files; a run found there is continued.
     #[arg(long, default_value = "output/pretrain")]
     pub output_dir: PathBuf,
@@ -65,19 +72,15 @@ impl PretrainArgs {
         Ok(config)
     }
 
-    /// How training prepares pictures: random crop and flip, as MAE.
-    fn augmentation(&self, channels: usize, mean: &[f32], std: &[f32]) -> Pipeline {
-        Pipeline::new(vec![
-            colour(channels),
-            Step::RandomResizedCrop(RandomResizedCrop {
-                size: self.data.side(),
-                scale: (self.crop_min, 1.),
-                ratio: (3. / 4., 4. / 3.),
-                filter: Filter::Bicubic,
-            }),
-            Step::HorizontalFlip(HorizontalFlip { probability: 0.5 }),
-            Step::Normalize(Normalize { mean: mean.to_vec(), std: std.to_vec() }),
-        ])
+    /// How training prepares pictures: random crop and flip, as MAE, unless told otherwise.
+    fn augmentation(&self, channels: usize, mean: &[f32], std: &[f32]) -> Result<Pipeline> {
+        match (&self.pipeline, self.recipe) {
+            (Some(path), _) => read_pipeline(path),
+            (None, Some(recipe)) => recipe.pipeline(&self.data, channels, mean, std),
+            (None, None) => {
+                Ok(Pipeline::mae_pretrain(self.data.side(), self.crop_min, channels, mean, std)?)
+            }
+        }
     }
 }
 
@@ -93,12 +96,10 @@ pub fn pretrain(args: &PretrainArgs) -> Result<PathBuf> {
     let (mean, std) = measure(data.train.as_ref(), channels)?;
     println!("normalisation: mean {mean:.4?} std {std:.4?}");
     let seed = args.schedule.seed;
-    let train = args.data.loader(
-        &data.train,
-        args.augmentation(channels, &mean, &std),
-        args.schedule.batch_size,
-        Some(seed),
-    )?;
+    let augmentation = args.augmentation(channels, &mean, &std)?;
+    let augmented = serde_json::to_value(&augmentation)?;
+    let train =
+        args.data.loader(&data.train, augmentation, args.schedule.batch_size, Some(seed))?;
     let preprocessing = args.data.preprocessing(channels, &mean, &std);
     let pipeline = preprocessing.pipeline()?;
     let validation = data
@@ -126,7 +127,7 @@ pub fn pretrain(args: &PretrainArgs) -> Result<PathBuf> {
         ("data".to_string(), args.data.settings()),
         ("batch_size".to_string(), json!(args.schedule.batch_size)),
         ("weight_decay".to_string(), json!(args.schedule.weight_decay)),
-        ("crop_min".to_string(), json!(args.crop_min)),
+        ("augmentation".to_string(), augmented),
     ]);
     let card = Card::new(Kind::Mae { config }, pipeline, mean, std);
     let card = Card { preprocessing: Some(preprocessing), ..card };

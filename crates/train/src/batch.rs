@@ -13,6 +13,8 @@ pub struct TensorBatch {
     pub images: Tensor,
     /// Labels, one per picture.
     pub targets: Vec<Target>,
+    /// Labels after mixing, `B × K` row by row, NaN where unknown, if the loader mixes.
+    pub mixed: Option<Vec<f32>>,
     /// Names of the samples.
     pub ids: Vec<String>,
     /// Places of the samples in their data set: random streams belong to them. Further copies of
@@ -41,6 +43,7 @@ impl TensorBatch {
         Ok(Self {
             images,
             targets: batch.targets,
+            mixed: batch.mixed,
             ids: batch.ids,
             samples: batch.indices.iter().zip(&batch.repeats).map(stream).collect(),
             epoch: batch.epoch,

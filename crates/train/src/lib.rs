@@ -24,7 +24,7 @@ pub use comm::{Communicator, Solo};
 pub use error::{Error, Result};
 pub use groups::{ParamGroup, layer_decay_groups, pretrain_groups};
 pub use log::LOG_FILE;
-pub use losses::{bce_with_logits, cross_entropy};
+pub use losses::{bce_with_logits, cross_entropy, soft_cross_entropy};
 pub use momentum::{Sgd, SgdConfig};
 pub use observer::{EpochInfo, Observer, Silent, SkipInfo, StepInfo};
 pub use optimizer::{AdamW, AdamWConfig, Gradients, Optimizer, global_norm};

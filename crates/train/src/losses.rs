@@ -39,6 +39,20 @@ pub fn cross_entropy(
     vit_kernels::cross_entropy(logits, &on_device(soft, (batch, classes), logits)?)
 }
 
+/// Cross entropy with a distribution over classes per row, `−Σ t · log p`, mean over the batch: for
+/// mixed labels, which have their smoothing in them. `logits` is `[B, K]`, `targets` row-major.
+///
+/// # Errors
+/// When the number of targets does not fit.
+pub fn soft_cross_entropy(logits: &Tensor, targets: &[f32]) -> Result<Tensor> {
+    let (batch, classes) = logits.dims2()?;
+    if targets.len() != batch * classes {
+        bail!("soft_cross_entropy: {} targets for logits [{batch}, {classes}]", targets.len());
+    }
+    let shares = targets.iter().map(|target| target / batch as f32).collect();
+    vit_kernels::cross_entropy(logits, &on_device(shares, (batch, classes), logits)?)
+}
+
 /// Binary cross entropy from logits over known labels, mean over them:
 /// `max(x, 0) − x·t + log(1 + exp(−|x|))`. `logits` is `[B, K]`, `targets` row-major, `None` where
 /// unknown; a batch without a known label gives 0.
@@ -84,6 +98,9 @@ mod tests {
         close(cross_entropy(&logits(), &[1, 0], 0., None), 1.71757162);
         close(cross_entropy(&logits(), &[1, 0], 0.1, None), 1.72923827);
         close(cross_entropy(&logits(), &[1, 0], 0., Some(&[2., 0.5, 1.])), 2.46949339);
+        // Classes 1 and 0 of three, smoothing 0.1, mixed with 0.3.
+        let mixed = [0.66333333, 0.30333333, 0.03333333, 0.30333333, 0.66333333, 0.03333333];
+        close(soft_cross_entropy(&logits(), &mixed), 2.39073801);
         let x = Tensor::new(&[[0.5f32, -1.2]], &Device::Cpu).unwrap();
         close(bce_with_logits(&x, &[Some(1.), Some(0.)]), 0.3686797);
     }

@@ -8,6 +8,7 @@ use vit_models::{Classifier, Context};
 
 use crate::{
     Error, Evaluation, Result, Task, TensorBatch, WorstGroup, bce_with_logits, cross_entropy,
+    soft_cross_entropy,
 };
 
 /// What the labels of a supervised task are.
@@ -247,6 +248,21 @@ impl<M: Classifier> Supervised<M> {
         })
     }
 
+    /// The loss of mixed labels. Their smoothing is in them.
+    fn mixed_loss(&self, logits: &Tensor, mixed: &[f32]) -> Result<Tensor> {
+        Ok(match &self.labels {
+            Labels::Single { class_weights: Some(_), .. } => {
+                let message = "mixed labels have no class that a class weight could be of";
+                return Err(Error::Config(message.to_string()));
+            }
+            Labels::Single { .. } => soft_cross_entropy(logits, mixed)?,
+            Labels::Multi { .. } => {
+                let known = |&label: &f32| (!label.is_nan()).then_some(label);
+                bce_with_logits(logits, &mixed.iter().map(known).collect::<Vec<_>>())?
+            }
+        })
+    }
+
     fn collector(&self) -> Result<Collector> {
         Ok(match &self.labels {
             Labels::Single { classes, .. } => Collector::Single(SingleLabel::new(classes.clone())?),
@@ -257,7 +273,11 @@ impl<M: Classifier> Supervised<M> {
 
 impl<M: Classifier> Task for Supervised<M> {
     fn loss(&self, batch: &TensorBatch, ctx: &Context) -> Result<Tensor> {
-        self.loss_of(&self.train.logits(&batch.images, ctx)?, batch)
+        let logits = self.train.logits(&batch.images, ctx)?;
+        match &batch.mixed {
+            Some(mixed) => self.mixed_loss(&logits, mixed),
+            None => self.loss_of(&logits, batch),
+        }
     }
 
     fn evaluate(

@@ -46,7 +46,8 @@ pub struct BatchShape {
     pub width: usize,
 }
 
-/// Mixes each picture of a batch with its partner, the picture at the same place from the end.
+/// Mixes each picture of a batch with its partner, the picture at the same place from the end. Of
+/// an odd number (which timm refuses) the one in the middle is its own partner and stays.
 ///
 /// Mixup: λ x + (1 − λ) partner, λ from Beta(`mixup_alpha`, `mixup_alpha`). CutMix: a box of
 /// √(1 − λ) of each side at a uniform centre comes from the partner, and λ becomes the part of the
@@ -140,8 +141,7 @@ impl Mixup {
     /// Mixes a batch in place and returns its targets: `pictures × classes` values.
     ///
     /// # Errors
-    /// [`Error::Parameter`] as [`Mixup::validate`], when the number of pictures is odd, or a class
-    /// is not below `classes`; [`Error::Buffer`] when pictures or targets do not have the size
+    /// [`Error::Parameter`] as [`Mixup::validate`], when a picture has no pixels or a class is not below `classes`; [`Error::Buffer`] when pictures or targets do not have the size
     /// that shape and classes give.
     pub fn apply(
         &self,
@@ -154,8 +154,8 @@ impl Mixup {
         self.validate()?;
         let picture = shape.channels * shape.height * shape.width;
         check_buffer(shape.pictures * picture, values.len())?;
-        if shape.pictures % 2 == 1 || picture == 0 {
-            let reason = format!("{} pictures; the number must be even", shape.pictures);
+        if picture == 0 {
+            let reason = "pictures without pixels cannot be mixed".to_owned();
             return Err(Error::Parameter { transform: NAME, reason });
         }
         let targets = self.smooth(target, shape.pictures, classes)?;
@@ -168,7 +168,7 @@ impl Mixup {
     fn draw(&self, shape: BatchShape, rng: &mut Stream) -> Result<(Vec<Mixing>, Vec<f32>)> {
         let count = match self.mode {
             MixMode::Batch => 1,
-            MixMode::Pair => shape.pictures / 2,
+            MixMode::Pair => shape.pictures.div_ceil(2),
             MixMode::Elem => shape.pictures,
         };
         let mut drawn = Vec::with_capacity(count);
@@ -459,15 +459,26 @@ mod tests {
     }
 
     #[test]
+    fn the_middle_of_an_odd_number_stays() {
+        let odd = BatchShape { pictures: 3, ..SHAPE };
+        for mode in [MixMode::Batch, MixMode::Pair, MixMode::Elem] {
+            let rng = &mut Streams::new(0).stream("mixup", 0, 0);
+            let mut values = batch()[..210].to_vec();
+            let before = values.clone();
+            let mixup = Mixup { mode, smoothing: 0.0, ..Mixup::default() };
+            let classes = MixTarget::Classes(&[0, 1, 2]);
+            let targets = mixup.apply(&mut values, odd, classes, 3, rng).unwrap();
+            assert_eq!(values[70..140], before[70..140], "{mode:?}");
+            assert!(values[..70] != before[..70] && values[140..] != before[140..], "{mode:?}");
+            assert!((targets[4] - 1.0).abs() < 1e-6 && targets[0] < 1.0, "{mode:?} {targets:?}");
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_is_refused() {
         let rng = &mut Streams::new(0).stream("mixup", 0, 0);
         let mut values = batch();
         let mixup = Mixup::default();
-        let odd = BatchShape { pictures: 3, ..SHAPE };
-        let error = mixup
-            .apply(&mut values[..210], odd, MixTarget::Classes(&[0, 1, 2]), 3, rng)
-            .unwrap_err();
-        assert!(error.to_string().contains("even"), "{error}");
         let error =
             mixup.apply(&mut values, SHAPE, MixTarget::Classes(&[0, 1, 3, 0]), 3, rng).unwrap_err();
         assert!(error.to_string().contains("picture 2 is 3"), "{error}");

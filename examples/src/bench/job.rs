@@ -265,6 +265,7 @@ fn batch(setting: &Setting) -> Result<TensorBatch> {
     Ok(TensorBatch {
         images: Tensor::from_vec(pixels, (batch, 3, side, side), &Device::Cpu)?,
         targets: (0..batch).map(|i| Target::Class(i % CLASSES)).collect(),
+        mixed: None,
         ids: (0..batch).map(|i| i.to_string()).collect(),
         samples: (0u64..).take(batch).collect(),
         epoch: 0,

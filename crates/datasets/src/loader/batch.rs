@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use vit_transforms::Image;
 
 use super::buffer::BatchBuffer;
+use super::mixing::mix;
 use super::policy::{ErrorPolicy, Skipped};
 use super::{Job, Source};
 use crate::guard::{guarded, name};
@@ -21,6 +22,9 @@ pub struct Batch {
     pub shape: [usize; 4],
     /// The label of each sample.
     pub targets: Vec<Target>,
+    /// Labels after mixing, samples × classes row by row, NaN where missing; `targets` are those
+    /// of the pictures as they were. Only where [`super::Loader::with_mixup`] is in use.
+    pub mixed: Option<Vec<f32>>,
     /// The id of each sample.
     pub ids: Vec<String>,
     /// The group (patient) of each sample.
@@ -57,6 +61,7 @@ impl Batch {
             images: BatchBuffer::default(),
             shape: [0; 4],
             targets: Vec::with_capacity(count),
+            mixed: None,
             ids: Vec::with_capacity(count),
             groups: Vec::with_capacity(count),
             indices: Vec::with_capacity(count),
@@ -101,6 +106,9 @@ impl Builder {
         let [_, channels, height, width] = batch.shape;
         batch.shape = [batch.len(), channels, height, width];
         batch.images.truncate(batch.shape.iter().product());
+        if let Some(mixup) = &self.source.mixup {
+            mix(&mut batch, mixup, self.source.dataset.task(), self.source.streams)?;
+        }
         Ok(batch)
     }
 

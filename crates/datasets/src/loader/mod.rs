@@ -2,6 +2,7 @@
 
 mod batch;
 mod buffer;
+mod mixing;
 mod policy;
 mod threads;
 
@@ -9,7 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use vit_random::Streams;
-use vit_transforms::{Pipeline, Step};
+use vit_transforms::{Mixup, Pipeline, Step};
 
 use crate::sampler::{Order, Place, Sampler, Shard};
 use crate::{Dataset, Error, Result};
@@ -81,6 +82,7 @@ pub(crate) struct Source {
     pub(crate) front: Arc<Pipeline>,
     /// Normalisation, if it is the last transform, or nothing.
     pub(crate) back: Arc<Pipeline>,
+    pub(crate) mixup: Option<Arc<Mixup>>,
     pub(crate) streams: Streams,
     pub(crate) policy: ErrorPolicy,
     pub(crate) pool: Arc<Pool>,
@@ -112,6 +114,7 @@ impl Loader {
             dataset,
             front: Arc::new(front),
             back: Arc::new(back),
+            mixup: None,
             streams: Streams::new(config.seed),
             policy: ErrorPolicy::Stop,
             // Under way or waiting, at the caller, and given back at this moment.
@@ -138,6 +141,18 @@ impl Loader {
     /// repeats samples meets [`crate::Remainder::Exact`].
     pub fn with_shard(mut self, shard: Shard) -> Result<Self> {
         self.order = Arc::new(self.order.as_ref().clone().with_shard(shard)?);
+        Ok(self)
+    }
+
+    /// The same loader with the pictures and labels of each batch mixed, as the last step: for
+    /// training. The labels are in [`Batch::mixed`]; the mixing of a batch is drawn from
+    /// `stream("mixup/{number}", epoch, index of its first sample)`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the parameters make no sense or the data have no labels.
+    pub fn with_mixup(mut self, mixup: Mixup) -> Result<Self> {
+        mixing::check(&mixup, self.source.dataset.task())?;
+        self.source.mixup = Some(Arc::new(mixup));
         Ok(self)
     }
 

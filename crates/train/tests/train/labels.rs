@@ -275,3 +275,28 @@ fn losses_have_the_gradients_of_their_formulas() {
         }
     }
 }
+
+#[test]
+fn mixed_labels_have_a_loss_of_their_own() {
+    let store = trained();
+    let mut batch = batch(phantom(4), 4);
+    let rows = minus_log_p(&store, &batch);
+    let mixed = [0.7, 0.3, 0.05, 0.95, 1., 0., 0.5, 0.5];
+    let sum: f64 = rows.iter().flatten().zip(mixed).map(|(p, t)| p * t).sum();
+    batch.mixed = Some(mixed.map(|value| value as f32).to_vec());
+    let task = supervised(&vit(2), &store, two(0.2, None));
+    let got = loss(&task, &batch);
+    assert!((got - sum / 4.).abs() < 1e-5, "{got} instead of {}: smoothed once", sum / 4.);
+    let weighted = supervised(&vit(2), &store, two(0., Some(vec![1., 2.])));
+    let error = weighted.loss(&batch, &Context::eval()).unwrap_err();
+    assert!(error.to_string().contains("class weight"), "{error}");
+
+    let findings = vec!["a".to_string(), "b".to_string()];
+    let task = supervised(&vit(2), &store, Labels::Multi { findings });
+    let known = [Some(0.7), None, Some(0.05), Some(0.95), None, None, Some(1.), Some(0.)];
+    batch.mixed = Some(known.iter().map(|label| label.unwrap_or(f32::NAN)).collect());
+    let model = Vit::new(&vit(2), &store.frozen()).unwrap();
+    let logits = model.logits(&batch.images, &Context::eval()).unwrap();
+    let want = bce_with_logits(&logits, &known).unwrap().to_scalar::<f32>().unwrap();
+    assert_eq!(loss(&task, &batch), f64::from(want));
+}
