@@ -10,7 +10,7 @@ use vit_metrics::{
 
 use crate::data::Split3;
 use crate::predict::Judge;
-use crate::{Card, DataArgs, Decisions, DeviceArgs};
+use crate::{Card, DataArgs, Decisions, DeviceArgs, ViewArg};
 
 /// Calibration and operating points, fitted on validation data and stored in the model's file.
 #[derive(Debug, Clone, Args)]
@@ -120,7 +120,8 @@ pub fn calibrate(args: &CalibrateArgs) -> Result<PathBuf> {
     }
     let judge = Judge::open(&args.checkpoint, &args.device)?;
     let data = args.data.open()?;
-    let (_, predictions) = judge.predict(&args.data, &data, args.split, args.batch_size)?;
+    let (_, predictions) =
+        judge.predict(&args.data, &data, args.split, args.batch_size, ViewArg::Single)?;
     let decisions = fit(&predictions, args.method, args.operating_point.0)
         .with_context(|| format!("{:?} part of {}", args.split, args.data.data))?;
     let calibrated = decisions.calibration.calibrated(&predictions)?;

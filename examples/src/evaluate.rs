@@ -13,7 +13,7 @@ use crate::data::Split3;
 use crate::learning::RunLog;
 use crate::parse::named;
 use crate::predict::Judge;
-use crate::{DataArgs, Decisions, DeviceArgs, facts};
+use crate::{DataArgs, Decisions, DeviceArgs, ViewArg, facts};
 
 /// Evaluation of a classifier.
 #[derive(Debug, Clone, Args)]
@@ -52,6 +52,9 @@ pub struct EvaluateArgs {
     /// Leaves out the calibration and the thresholds of the model's file.
     #[arg(long)]
     pub uncalibrated: bool,
+    /// Test-time augmentation: probabilities are averaged over these views of each picture.
+    #[arg(long, value_enum, default_value_t = ViewArg::Single)]
+    pub views: ViewArg,
     /// Resamples of the bootstrap; patients are drawn where they are known.
     #[arg(long, default_value_t = 1000)]
     pub resamples: usize,
@@ -179,10 +182,17 @@ fn calibration_text(decisions: &Decisions) -> String {
 /// exist, or files cannot be read or written.
 pub fn evaluate(args: &EvaluateArgs) -> Result<EvaluationReport> {
     let judge = Judge::open(&args.checkpoint, &args.device)?;
+    if args.views != ViewArg::Single && judge.card().decisions.is_some() && !args.uncalibrated {
+        bail!(
+            "--views: calibration and thresholds in {} were fitted on single views; say \
+             --uncalibrated",
+            args.checkpoint.display()
+        );
+    }
     let data = args.data.open()?;
     let part = data.part(args.split)?;
     let (evaluation, predictions) =
-        judge.predict(&args.data, &data, args.split, args.batch_size)?;
+        judge.predict(&args.data, &data, args.split, args.batch_size, args.views)?;
     let judged = args.judged(&judge, args.with_columns(part.as_ref(), predictions)?)?;
     let predictions = &judged.predictions;
     let classes = predictions.classes();
@@ -225,6 +235,10 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<EvaluationReport> {
         builder = builder.section("Audit", facts::audit(path, &args.checkpoint)?);
     }
     builder = builder.section("Preprocessing", facts::preprocessing(&judge.card().pipeline)?);
+    if args.views != ViewArg::Single {
+        let views = format!("{:?}, probabilities averaged", args.views);
+        builder = builder.section("Test-time augmentation", vec![("Views".to_string(), views)]);
+    }
     builder = builder.section("Model", facts::model(&judge)?);
     let mut run = log.as_ref().map(RunLog::facts).unwrap_or_default();
     let loss = format!("{:.4} before calibration", evaluation.loss);

@@ -38,6 +38,7 @@ mod reconstruct;
 mod schedule;
 mod serve;
 mod sources;
+mod views;
 
 pub use audit::{AuditArgs, FailOn, audit};
 pub use augment::{AugmentArgs, Draw, MixArgs, Recipe};
@@ -65,3 +66,4 @@ pub use progress::Progress;
 pub use reconstruct::{ReconstructArgs, reconstruct};
 pub use schedule::ScheduleArgs;
 pub use serve::{ServeArgs, ServeLimits, serve, serve_on};
+pub use views::ViewArg;

@@ -1,14 +1,17 @@
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use vit_datasets::{Dataset, Target, Task};
+use vit_datasets::{Dataset, Record, Target, Task};
 use vit_metrics::{Part, Predictions, RowTarget, Task as Labelling};
 use vit_models::candle_core::DType;
 use vit_models::{LoadOptions, Model, ParamStore, save_weights};
 use vit_train::{Evaluation, Labels, Supervised, TensorBatch};
+use vit_transforms::mean_over_views;
 
 use crate::data::{OpenData, Split3};
 use crate::finetune::build;
+use crate::views::{InViews, ViewArg};
 use crate::{Card, DataArgs, DeviceArgs, Kind};
 
 /// A classifier from its file.
@@ -57,13 +60,15 @@ impl Judge {
         self.store.elements().0
     }
 
-    /// Scores of a part of the data, before any calibration.
+    /// Scores of a part of the data, before any calibration: means over the views of a picture,
+    /// whose loss is the mean over all views.
     pub(crate) fn predict(
         &self,
         args: &DataArgs,
         data: &OpenData,
         split: Split3,
         batch_size: usize,
+        views: ViewArg,
     ) -> Result<(Evaluation, Predictions)> {
         if data.task() != &self.labels {
             bail!(
@@ -76,7 +81,9 @@ impl Judge {
             args.agrees(preprocessing)?;
         }
         let part = data.part(split)?;
-        let loader = args.loader(part, self.card.pipeline.clone(), batch_size, None)?;
+        let (views, front, back) = views.of(&self.card.pipeline)?;
+        let shown: Arc<dyn Dataset> = Arc::new(InViews::new(Arc::clone(part), front, views));
+        let loader = args.loader(&shown, back, batch_size, None)?;
         let device = self.store.device();
         let mut batches = loader.epoch(0, 0).map(|batch| TensorBatch::new(batch?, device));
         let labelling = match &self.labels {
@@ -85,13 +92,12 @@ impl Judge {
         };
         let names = self.labels.names().to_vec();
         let mut predictions = Predictions::new(labelling, names, split.into())?;
-        let mut collected = Ok(());
-        let evaluation = self.task.evaluate_with(&mut batches, |batch, scores| {
-            if collected.is_ok() {
-                collected = collect(&mut predictions, part.as_ref(), batch, scores);
-            }
-        })?;
-        collected?;
+        let mut all = Vec::new();
+        let evaluation =
+            self.task.evaluate_with(&mut batches, |_, scores| all.extend_from_slice(scores))?;
+        let width = predictions.classes().len();
+        let means = mean_over_views(&all, views.count(), width)?;
+        collect(&mut predictions, part.as_ref(), &means)?;
         Ok((evaluation, predictions))
     }
 
@@ -118,25 +124,19 @@ impl From<Split3> for Part {
     }
 }
 
-/// Adds a batch: id, patient, truth and scores of each sample.
-fn collect(
-    predictions: &mut Predictions,
-    part: &dyn Dataset,
-    batch: &TensorBatch,
-    scores: &[f32],
-) -> Result<()> {
+/// Adds id, patient, truth and scores of every sample.
+fn collect(predictions: &mut Predictions, part: &dyn Dataset, scores: &[f32]) -> Result<()> {
     let width = predictions.classes().len().max(1);
-    let rows = batch.ids.iter().zip(&batch.targets).zip(&batch.samples).zip(scores.chunks(width));
-    for (((id, target), sample), scores) in rows {
-        let group = part.record(usize::try_from(*sample)?)?.group;
+    for (index, scores) in (0..part.len()).zip(scores.chunks(width)) {
+        let Record { id, group, target } = part.record(index)?;
         // Data without patients have every sample as a group of its own.
-        let group = Some(group.as_str()).filter(|group| group != id);
-        let target = match target {
+        let group = Some(group.as_str()).filter(|group| *group != id);
+        let target = match &target {
             Target::Class(class) => RowTarget::Class(Some(*class)),
             Target::Labels(labels) => RowTarget::Findings(labels),
             _ => RowTarget::Class(None),
         };
-        predictions.push(id, group, scores, target)?;
+        predictions.push(&id, group, scores, target)?;
     }
     Ok(())
 }
