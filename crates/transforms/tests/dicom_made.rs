@@ -3,7 +3,10 @@
 // Clippy's permission for tests ends at the test functions; these are their helpers.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use vit_transforms::{DecodeLimits, Error, deidentification_report, read_dicom};
+use vit_transforms::{
+    DecodeLimits, DecodeOptions, DicomDepth, DicomRule, Error, Pixels, decode_bytes_with,
+    deidentification_report, read_dicom,
+};
 
 const EXPLICIT: &str = "1.2.840.10008.1.2.1";
 const IMPLICIT: &str = "1.2.840.10008.1.2";
@@ -110,6 +113,26 @@ fn short(group: u16, number: u16, value: u16) -> Vec<u8> {
     element(group, number, "US", &value.to_le_bytes())
 }
 
+/// A grey picture of one row with these 16-bit words, of which so many bits count; `more` are
+/// elements of group 0028 behind the layout's.
+fn plain(words: &[u16], stored: u16, more: &[u8]) -> Vec<u8> {
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let elements = [
+        short(0x28, 2, 1),
+        element(0x28, 4, "CS", b"MONOCHROME2"),
+        element(0x28, 8, "IS", b"1"),
+        short(0x28, 0x10, 1),
+        short(0x28, 0x11, words.len() as u16),
+        short(0x28, 0x100, 16),
+        short(0x28, 0x101, stored),
+        short(0x28, 0x102, stored - 1),
+        short(0x28, 0x103, 0),
+        more.to_vec(),
+        element(0x7fe0, 0x10, "OW", &bytes),
+    ];
+    file(EXPLICIT, &elements.concat())
+}
+
 /// An 8x8 picture with these fragments.
 fn compressed(code: &str, samples: u16, allocated: u16, fragments: &[&[u8]]) -> Vec<u8> {
     let photometric: &[u8] = if samples == 3 { b"RGB" } else { b"MONOCHROME2" };
@@ -208,4 +231,53 @@ fn free_text_is_told_from_a_clean_file() {
         assert_eq!(keywords, keyword.into_iter().collect::<Vec<_>>());
         assert_eq!(found.is_clean(), keyword.is_none());
     }
+}
+
+#[test]
+fn bits_above_those_stored_are_no_part_of_the_value() {
+    let bytes = plain(&[0x0fff, 0x1001, 0xf000, 7], 12, &[]);
+    let picture = read_dicom("made.dcm", &bytes, &DecodeLimits::default(), 0).unwrap();
+    assert_eq!(picture.values, [0xfff, 1, 0, 7]);
+}
+
+/// Unsigned pixels whose intercept makes them negative, as in CT.
+#[test]
+fn a_lut_may_begin_below_zero() {
+    let entries: Vec<u8> = [10u16, 20, 30, 40].iter().flat_map(|e| e.to_le_bytes()).collect();
+    for representation in ["SS", "US"] {
+        let first = (-1000i16).to_le_bytes();
+        let descriptor = [&4u16.to_le_bytes()[..], &first, &16u16.to_le_bytes()].concat();
+        let table = [
+            element(0x28, 0x3002, representation, &descriptor),
+            element(0x28, 0x3006, "US", &entries),
+        ]
+        .concat();
+        let length = (table.len() as u32).to_le_bytes().to_vec();
+        let item = [tag(0xfffe, 0xe000), length, table].concat();
+        let more = [
+            element(0x28, 0x1052, "DS", b"-1024"),
+            element(0x28, 0x1053, "DS", b"1"),
+            element(0x28, 0x3010, "SQ", &item),
+        ]
+        .concat();
+        let bytes = plain(&[0, 24, 25, 27, 900], 12, &more);
+        let rule = DicomRule::Display(DicomDepth::Sixteen);
+        let options = DecodeOptions { dicom: rule, ..DecodeOptions::default() };
+        let image = decode_bytes_with("made.dcm", &bytes, &options).unwrap();
+        let Pixels::U16(values) = image.pixels() else { panic!("{}", image.describe()) };
+        assert_eq!(values, &[10, 10, 20, 40, 40], "{representation}");
+    }
+}
+
+#[test]
+fn the_limit_of_bytes_is_for_one_frame() {
+    let mut bytes = plain(&[1, 2, 3, 4, 5, 6, 7, 8], 16, &[]);
+    let at = bytes.windows(2).rposition(|pair| pair == b"IS").unwrap();
+    // Two frames of four pixels.
+    bytes[at + 4] = b'2';
+    let width = bytes.windows(8).position(|b| b == [0x28, 0, 0x11, 0, b'U', b'S', 2, 0]).unwrap();
+    bytes[width + 8] = 4;
+    let tight = DecodeLimits { max_bytes: bytes.len() as u64, ..DecodeLimits::default() };
+    let picture = read_dicom("made.dcm", &bytes, &tight, 1).unwrap();
+    assert_eq!((picture.frames, picture.values), (2, vec![5, 6, 7, 8]));
 }

@@ -49,6 +49,16 @@ pub enum Modality {
     Table(Table),
 }
 
+impl Modality {
+    /// Whether its results can be negative: what a VOI LUT begins with is read accordingly.
+    fn is_signed(&self, pixels: bool) -> bool {
+        match self {
+            Self::Linear { slope, intercept } => pixels || *slope < 0.0 || *intercept < 0.0,
+            Self::Table(_) => false,
+        }
+    }
+}
+
 /// What the file recommends to show (DICOM PS3.3 C.11.2).
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -140,11 +150,9 @@ impl Layout {
         let pixels = layout.width as u64 * layout.height as u64;
         check_limit(name, "pixels", pixels, limits.max_pixels)?;
         let sample = u64::from(layout.allocated.div_ceil(8));
-        let all = pixels
-            .saturating_mul(layout.samples as u64)
-            .saturating_mul(sample)
-            .saturating_mul(u64::from(layout.frames.max(1)));
-        check_limit(name, "bytes", all, limits.max_bytes)?;
+        // One frame is unpacked, however many the file has.
+        let frame = pixels.saturating_mul(layout.samples as u64).saturating_mul(sample);
+        check_limit(name, "bytes", frame, limits.max_bytes)?;
         layout.check(name)?;
         Ok(layout)
     }
@@ -207,6 +215,7 @@ pub(super) fn read(
     if layout.samples == 3 && bytes.ybr {
         ybr_to_rgb(name, &mut values, &layout)?;
     }
+    let modality = modality(&attributes);
     Ok(DicomPicture {
         width: layout.width,
         height: layout.height,
@@ -217,8 +226,8 @@ pub(super) fn read(
         photometric: layout.photometric,
         transfer_syntax: transfer_syntax(object),
         frames: layout.frames,
-        modality: modality(&attributes),
-        voi: voi(&attributes, layout.signed),
+        voi: voi(&attributes, modality.is_signed(layout.signed)),
+        modality,
     })
 }
 
@@ -338,11 +347,13 @@ fn baseline_through_turbojpeg(
     Ok(Some(picture))
 }
 
-/// Values from bytes (16 bits are in the machine's order), signs extended.
+/// Values from bytes (16 bits are in the machine's order), signs extended. Bits above those that are
+/// stored may hold overlays (retired, but found) and are no part of the value.
 fn unpack(bytes: &[u8], layout: &Layout, count: usize) -> Vec<i32> {
     let unused = 32 - layout.stored;
     let extend = |value: i32| {
-        if layout.signed { value << unused >> unused } else { value }
+        let high = value << unused;
+        if layout.signed { high >> unused } else { (high as u32 >> unused) as i32 }
     };
     if layout.allocated == 8 {
         return bytes.iter().take(count).map(|&byte| extend(byte.into())).collect();
@@ -413,7 +424,7 @@ fn table(item: &Attributes<'_>, signed: bool) -> Option<Table> {
     let descriptor = item.integers(LUT_DESCRIPTOR)?;
     let &[count, first, bits] = descriptor.as_slice() else { return None };
     let count = if count == 0 { 65536 } else { (count & 0xffff) as usize };
-    // The second number has the sign of the pixels, whatever type it was read as.
+    // The second number has the sign of what the table is for, whatever type it was read as.
     let first = if signed { i64::from(first as u16 as i16) } else { i64::from(first as u16) };
     let bits = u32::try_from(bits).ok().filter(|bits| (1..=16).contains(bits))?;
     let mut entries: Vec<u16> =
