@@ -188,9 +188,9 @@ impl Order {
     /// The same order, another part of it.
     pub(crate) fn with_shard(self, shard: Shard) -> Result<Self> {
         shard.check()?;
-        let repeats = matches!(self.kind, Kind::Repeated(_));
+        let repeats = matches!(self.kind, Kind::Repeated(_) | Kind::Drawn { .. });
         if repeats && shard.world_size > 1 && shard.remainder == Remainder::Exact {
-            let reason = "Exact shows no sample twice, but the sampler repeats them".into();
+            let reason = "Exact shows no sample twice, but the sampler may show them twice".into();
             return Err(Error::Config { option: "Shard::remainder", reason });
         }
         Ok(Self { shard, ..self })

@@ -293,6 +293,7 @@ fn samplers_that_make_no_sense() {
     }
     let repeated = Sampler::Repeated { repeats: 2 };
     assert!(sampled(&data, &repeated).with_shard(shard(0, 2)).is_err());
+    assert!(sampled(&data, &weighted(&[1.0; 3])).with_shard(shard(0, 2)).is_err());
     let sharded = sampled(&data, &Sampler::Shuffled).with_shard(shard(0, 2)).unwrap();
     assert!(sharded.with_sampler(&repeated).is_err());
 }

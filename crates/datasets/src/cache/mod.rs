@@ -57,7 +57,7 @@ pub type Progress<'a> = &'a dyn Fn(usize, usize);
 ///
 /// Any number of processes may open the same file at once. One writes, under a lock
 /// (`<file>.lock`, which stays); the others wait for it. The file appears under its name when it
-/// is whole; what a killed writer leaves is called `<file>.partial-<process>`, is never read, and
+/// is whole; what a killed writer leaves is called `<file>.partial-<process>-<time>`, is never read, and
 /// is removed by the next writer.
 pub struct Cached {
     dataset: Arc<dyn Dataset>,

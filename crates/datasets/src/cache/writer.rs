@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use super::format::{Entry, HEADER, Index, Kind, Picture, header};
 use super::source::{Container, FileState, Settings, Source, containers, content, key};
@@ -68,7 +69,9 @@ pub(super) fn write(
     if lock.held.is_some() {
         remove_leftovers(path);
     }
-    let place = with_suffix(path, &format!("{PARTIAL}{}", std::process::id()));
+    // Containers that share a folder may share process numbers as well.
+    let now = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos());
+    let place = with_suffix(path, &format!("{PARTIAL}{}-{now}", std::process::id()));
     let io = |source| Error::Io { path: place.clone(), source };
     let file = OpenOptions::new().write(true).create_new(true).open(&place).map_err(io)?;
     let mut partial = Partial { path: place.clone(), finished: false };
