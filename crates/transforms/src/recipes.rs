@@ -23,7 +23,9 @@ pub struct TimmTraining<'a> {
     pub jitter: f64,
     /// Probability of random erasing (mode pixel).
     pub erasing: f64,
-    /// Whether colour is taken out after the random operators (MED-PEFT, MRM).
+    /// Whether colour is taken out after the random operators (MED-PEFT, MRM). What operators leave
+    /// empty is filled with the mean; in MED-PEFT a list of one mean makes Pillow fill with
+    /// (122, 0, 0), which the grey then turns to 36, by mistake.
     pub grey: bool,
 }
 
