@@ -97,15 +97,10 @@ pub(crate) fn split(card: &Card, data: &OpenData, args: &DataArgs) -> Result<Fac
 /// The model and its file.
 pub(crate) fn model(judge: &Judge) -> Result<Facts> {
     let path = judge.path();
-    let mut hash = Sha256::new();
-    std::fs::File::open(path)
-        .and_then(|mut file| std::io::copy(&mut file, &mut hash))
-        .with_context(|| format!("{}", path.display()))?;
-    let mut facts = vec![
-        fact("File", path.display()),
-        fact("SHA-256", hex(&hash.finalize())),
-        fact("Parameters", judge.elements()),
-    ];
+    let hashes = WeightFile::open(path)?.hashes()?;
+    let mut facts = vec![fact("File", path.display())];
+    facts.extend(hashes.into_iter().map(|file| fact("SHA-256", file.sha256)));
+    facts.push(fact("Parameters", judge.elements()));
     if let Kind::Classifier { config, lora, .. } = &judge.card().model {
         facts.push(fact("Configuration", compact(&serde_json::to_value(config)?)));
         if let Some(lora) = lora {

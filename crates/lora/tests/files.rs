@@ -7,7 +7,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{adapted, bits, folder, images, lora, pattern, train_b, vit};
+use common::{adapted, bits, images, lora, pattern, train_b, vit};
 use serde_json::{Map, Value, json};
 use vit_lora::vit_models::candle_core::{DType, Device, Tensor};
 use vit_lora::vit_models::{
@@ -49,7 +49,8 @@ fn load(path: &Path, store: &ParamStore, lora: &LoraConfig) -> Result<BaseCheck,
 
 #[test]
 fn an_adapter_file_restores_the_model() {
-    let path = folder("restores").join("adapter.safetensors");
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("adapter.safetensors");
     let store = trained(&vit(), &lora());
     let metadata = Map::from_iter([("labels".to_string(), json!(["a", "b", "c"]))]);
     save_adapter(&path, &store, &lora(), &metadata).unwrap();
@@ -70,7 +71,8 @@ fn an_adapter_file_restores_the_model() {
 
 #[test]
 fn the_same_adapter_gives_the_same_bytes() {
-    let folder = folder("bytes");
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path();
     let store = trained(&vit(), &lora());
     let bytes = |name: &str| {
         let path = folder.join(name);
@@ -82,7 +84,8 @@ fn the_same_adapter_gives_the_same_bytes() {
 
 #[test]
 fn another_base_is_refused_unless_allowed() {
-    let path = folder("base").join("adapter.safetensors");
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("adapter.safetensors");
     save_adapter(&path, &trained(&vit(), &lora()), &lora(), &Map::new()).unwrap();
     let other = fresh(&vit(), &lora());
     let name = "blocks.1.mlp.fc1.weight";
@@ -105,7 +108,8 @@ fn another_base_is_refused_unless_allowed() {
 
 #[test]
 fn another_data_type_is_compared_by_sums() {
-    let path = folder("dtype").join("adapter.safetensors");
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("adapter.safetensors");
     save_adapter(&path, &trained(&vit(), &lora()), &lora(), &Map::new()).unwrap();
     let half = common::store(&vit(), &lora(), DType::BF16);
     assert_eq!(load(&path, &half, &lora()).unwrap(), BaseCheck::Similar);
@@ -117,7 +121,8 @@ fn another_data_type_is_compared_by_sums() {
 
 #[test]
 fn what_does_not_fit_is_named() {
-    let path = folder("fit").join("adapter.safetensors");
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("adapter.safetensors");
     save_adapter(&path, &trained(&vit(), &lora()), &lora(), &Map::new()).unwrap();
     let refused = |vit: &VitConfig, lora: &LoraConfig, parts: &[&str]| {
         let store = fresh(vit, lora);
@@ -146,7 +151,8 @@ fn what_does_not_fit_is_named() {
 
 #[test]
 fn a_head_may_be_new_if_told() {
-    let path = folder("head").join("adapter.safetensors");
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("adapter.safetensors");
     save_adapter(&path, &trained(&vit(), &lora()), &lora(), &Map::new()).unwrap();
     let mut classes = vit();
     classes.num_classes = 5;
@@ -158,7 +164,8 @@ fn a_head_may_be_new_if_told() {
 
 #[test]
 fn a_missing_head_is_an_error() {
-    let folder = folder("no-head");
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path();
     let path = folder.join("adapter.safetensors");
     save_adapter(&path, &trained(&vit(), &lora()), &lora(), &Map::new()).unwrap();
     let file = WeightFile::open(&path).unwrap();
@@ -172,7 +179,8 @@ fn a_missing_head_is_an_error() {
 
 #[test]
 fn foreign_and_damaged_files_are_errors() {
-    let folder = folder("damaged");
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path();
     let path = folder.join("adapter.safetensors");
     let store = trained(&vit(), &lora());
     save_adapter(&path, &store, &lora(), &Map::new()).unwrap();
@@ -200,9 +208,10 @@ fn foreign_and_damaged_files_are_errors() {
 /// layers with PEFT's rank and strength, give the same logits.
 #[test]
 fn the_peft_layout_is_the_same_function() {
-    let folder = folder("peft");
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path();
     let store = trained(&vit(), &lora());
-    save_peft(&folder, &store, &lora(), "vit_base").unwrap();
+    save_peft(folder, &store, &lora(), "vit_base").unwrap();
     let text = std::fs::read_to_string(folder.join("adapter_config.json")).unwrap();
     let config: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((&config["r"], &config["lora_alpha"]), (&json!(4), &json!(8.)));
@@ -219,26 +228,27 @@ fn the_peft_layout_is_the_same_function() {
     let file = WeightFile::open(&folder.join("adapter_model.safetensors")).unwrap();
     assert_eq!(file.shapes().len(), 2 * 2 + 4);
     let other = fresh(&vit(), &whole);
-    assert_eq!(load_peft(&folder, &other, &whole).unwrap().loaded(), 8);
+    assert_eq!(load_peft(folder, &other, &whole).unwrap().loaded(), 8);
     let expected = logits(&adapted(&vit(), &lora(), &store));
     let found = logits(&adapted(&vit(), &whole, &other));
     let difference = max_difference(&found, &expected).unwrap();
     assert!(difference < 1e-5, "{difference}");
 
     let slices = fresh(&vit(), &lora());
-    load_peft(&folder, &slices, &lora()).unwrap();
+    load_peft(folder, &slices, &lora()).unwrap();
     assert_eq!(all(&slices), all(&store), "its own slices come back to the bit");
 }
 
 #[test]
 fn peft_adapters_that_do_not_fit_are_named() {
-    let folder = folder("peft-refused");
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path();
     let whole = LoraConfig { rank: 4, targets: vec![Target::Linear("attn.qkv".into())], ..lora() };
-    save_peft(&folder, &trained(&vit(), &whole), &whole, "vit_base").unwrap();
+    save_peft(folder, &trained(&vit(), &whole), &whole, "vit_base").unwrap();
     let refused = |lora: &LoraConfig, part: &str| {
         let store = fresh(&vit(), lora);
         let before = all(&store);
-        let error = load_peft(&folder, &store, lora).unwrap_err().to_string();
+        let error = load_peft(folder, &store, lora).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
         assert_eq!(before, all(&store));
     };
@@ -256,7 +266,8 @@ fn peft_adapters_that_do_not_fit_are_named() {
 /// A checkpoint as MED-PEFT writes it: enabled parts stacked under one name.
 #[test]
 fn loralib_checkpoints_are_cut_into_slices() {
-    let path = folder("loralib").join("checkpoint.safetensors");
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("checkpoint.safetensors");
     let store = trained(&vit(), &lora());
     let mut tensors = store.tensors();
     for layer in ["blocks.0.attn.qkv", "blocks.1.attn.qkv"] {
@@ -279,9 +290,10 @@ fn loralib_checkpoints_are_cut_into_slices() {
 
 #[test]
 fn the_peft_layout_names_other_ranks() {
-    let folder = folder("peft-ranks");
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path();
     let lora = LoraConfig { targets: [lora().targets, vec![Target::Proj]].concat(), ..lora() };
-    save_peft(&folder, &trained(&vit(), &lora), &lora, "vit_base").unwrap();
+    save_peft(folder, &trained(&vit(), &lora), &lora, "vit_base").unwrap();
     let text = std::fs::read_to_string(folder.join("adapter_config.json")).unwrap();
     let config: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((&config["r"], &config["lora_alpha"]), (&json!(2), &json!(4.)));

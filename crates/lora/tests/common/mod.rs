@@ -3,8 +3,6 @@
 // Each test file uses its own part.
 #![allow(dead_code)]
 
-use std::path::PathBuf;
-
 use vit_lora::vit_models::candle_core::{DType, Device, Tensor};
 use vit_lora::vit_models::{InitScheme, ParamStore, Pooling, Vit, VitConfig};
 use vit_lora::{LoraConfig, Target, attach, specs};
@@ -61,12 +59,4 @@ pub(crate) fn adapted(vit: &VitConfig, lora: &LoraConfig, store: &ParamStore) ->
 pub(crate) fn bits(tensor: &Tensor) -> Vec<u64> {
     let values = tensor.flatten_all().unwrap().to_dtype(DType::F64).unwrap();
     values.to_vec1::<f64>().unwrap().into_iter().map(f64::to_bits).collect()
-}
-
-/// A folder of one test's own, empty.
-pub(crate) fn folder(test: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("vit-lora-{test}-{}", std::process::id()));
-    std::fs::remove_dir_all(&folder).ok();
-    std::fs::create_dir_all(&folder).unwrap();
-    folder
 }
