@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use crate::{Dataset, Expected, Result, Target};
+use crate::{Dataset, Expected, LeftOut, Result, Target};
 
 /// What a data set holds, counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct Description {
     pub classes: Vec<ClassCount>,
     /// What the card says of this part.
     pub expected: Option<Expected>,
+    /// What the files have and the samples have not.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// How often a class or finding occurs.
@@ -82,7 +84,8 @@ pub fn describe(dataset: &dyn Dataset) -> Result<Description> {
         Some(card) => format!("{}, {}", card.name, dataset.part()),
         None => String::new(),
     };
-    Ok(Description { name, len: dataset.len(), groups: groups.len(), classes, expected })
+    let left_out = dataset.left_out();
+    Ok(Description { name, len: dataset.len(), groups: groups.len(), classes, expected, left_out })
 }
 
 impl Description {
@@ -115,6 +118,9 @@ impl fmt::Display for Description {
             if class.unknown > 0 {
                 write!(f, " ({} unknown)", class.unknown)?;
             }
+        }
+        for entry in &self.left_out {
+            write!(f, "; {entry}")?;
         }
         if self.expected.is_none() {
             return Ok(());

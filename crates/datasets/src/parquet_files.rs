@@ -13,8 +13,8 @@ use vit_transforms::decode_bytes_with;
 use crate::files::{FileOptions, Sheet};
 use crate::table::CsvTable;
 use crate::{
-    Card, CsvLabels, CsvOptions, Dataset, Error, FileDataset, OnMissing, Record, Result, Sample,
-    Task,
+    Card, CsvLabels, CsvOptions, Dataset, Error, FileDataset, LeftOut, OnMissing, Record, Result,
+    Sample, Task,
 };
 
 /// Most bytes that the cells of a table may have together, in all of its files.
@@ -262,6 +262,10 @@ impl Dataset for ParquetImages {
 
     fn card(&self) -> Option<&'static Card> {
         self.data.card()
+    }
+
+    fn left_out(&self) -> Vec<LeftOut> {
+        self.data.left_out()
     }
 
     fn container(&self, index: usize) -> Option<PathBuf> {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use vit_transforms::DecodeOptions;
 
 use crate::files::{Builder, Line, Row, Sheet};
+use crate::left_out::LeftOutLog;
 use crate::{
     Card, Dataset, Error, FileDataset, FileOptions, OnMissing, Record, Result, Sample, Target, Task,
 };
@@ -25,7 +26,8 @@ pub enum CsvLabels {
         /// all are whole numbers).
         #[serde(default)]
         classes: Option<Vec<String>>,
-        /// Leaves out rows without a class instead of failing.
+        /// Leaves out rows without a class, and counts them ([`Dataset::left_out`]), instead of
+        /// failing.
         #[serde(default)]
         skip_missing: bool,
     },
@@ -124,7 +126,8 @@ impl CsvTable {
 
     pub(crate) fn from_sheet(sheet: &Sheet, options: &CsvOptions) -> Result<Self> {
         let columns = Columns::find(sheet, options)?;
-        let lines = columns.used(sheet, options)?;
+        let mut left_out = LeftOutLog::default();
+        let lines = columns.used(sheet, options, &mut left_out)?;
         let task = columns.task(&lines, &options.labels);
         let files = FileOptions { missing: options.missing, decode: options.decode };
         let attributes: Vec<&str> = columns
@@ -133,6 +136,7 @@ impl CsvTable {
             .filter_map(|&c| Some(sheet.header.get(c)?.as_str()))
             .collect();
         let mut builder = Builder::new(&sheet.path, &options.root, files, &attributes)?;
+        builder.also_left_out(left_out);
         for line in lines {
             builder.add(columns.row(line, &task, options)?)?;
         }
@@ -206,7 +210,12 @@ impl Columns {
     }
 
     /// The lines that pass the filter and have a class.
-    fn used<'a>(&self, sheet: &'a Sheet, options: &CsvOptions) -> Result<Vec<Line<'a>>> {
+    fn used<'a>(
+        &self,
+        sheet: &'a Sheet,
+        options: &CsvOptions,
+        left_out: &mut LeftOutLog,
+    ) -> Result<Vec<Line<'a>>> {
         let mut lines = Vec::new();
         for line in sheet.lines() {
             if let (Some(column), Some(filter)) = (self.filter, &options.filter)
@@ -218,6 +227,7 @@ impl Columns {
                 && self.labels.iter().all(|&label| line.cell(label).is_empty())
             {
                 if *skip_missing {
+                    left_out.note("rows without a class", || format!("line {}", line.number));
                     continue;
                 }
                 return Err(line.error(format!("column '{column}' has no class")));

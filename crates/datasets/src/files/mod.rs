@@ -57,6 +57,10 @@ macro_rules! delegate {
                 self.0.part()
             }
 
+            fn left_out(&self) -> Vec<$crate::LeftOut> {
+                self.0.left_out()
+            }
+
             fn file(&self, index: usize) -> Option<std::path::PathBuf> {
                 self.0.file(index)
             }
@@ -73,7 +77,7 @@ pub enum OnMissing {
     /// Stops with [`crate::Error::MissingFiles`].
     #[default]
     Refuse,
-    /// Leaves the rows out and counts them ([`FileDataset::skipped`]): for a part of a download.
+    /// Leaves the rows out and counts them ([`crate::Dataset::left_out`]): for a part of a download.
     Skip,
     /// Does not look: the most likely place is taken (`ChestX-ray14`: the root itself). A file that
     /// is not there, or a link that leads out of the root, is an error when the sample is read.

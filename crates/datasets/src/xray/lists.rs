@@ -77,7 +77,7 @@ pub enum OnBadLabel {
     /// Stops with [`Error::Label`].
     #[default]
     Refuse,
-    /// Leaves the line out and says so in a `tracing` event.
+    /// Leaves the line out and counts it ([`crate::Dataset::left_out`]).
     Skip,
 }
 
@@ -169,8 +169,8 @@ impl XrayList {
             let flags = match (flags, self.bad_labels) {
                 (Ok(flags), _) => flags,
                 (Err(error), OnBadLabel::Refuse) => return Err(error),
-                (Err(error), OnBadLabel::Skip) => {
-                    tracing::warn!(%error, "line left out");
+                (Err(_), OnBadLabel::Skip) => {
+                    builder.leave_out(entry.line, "labels that are neither 0 nor 1");
                     continue;
                 }
             };
