@@ -8,15 +8,17 @@ mod lookup;
 mod root;
 mod sheet;
 mod store;
+mod walk;
 
 pub(crate) use build::{Builder, Row};
 pub use dataset::{FileDataset, FindingBox};
 pub(crate) use json::read_json;
 pub(crate) use list::List;
-pub(crate) use lookup::{Lookup, first_file, is_picture, scan};
+pub(crate) use lookup::{Lookup, first_file, is_picture};
 pub(crate) use root::{Root, inside};
 pub(crate) use sheet::{Line, Sheet};
 pub(crate) use store::AttributeStore;
+pub(crate) use walk::Walk;
 
 use serde::{Deserialize, Serialize};
 use vit_transforms::DecodeOptions;

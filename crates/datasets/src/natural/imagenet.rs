@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::card::IMAGENET;
-use crate::files::{Builder, List, OnMissing, Row, attribute, scan};
+use crate::files::{Builder, List, OnMissing, Row, Walk, attribute};
 use crate::{Error, FileDataset, FileOptions, Result, Target, Task};
 
 /// The thousand folder names of ILSVRC-2012, sorted: the class is the line.
@@ -66,7 +66,8 @@ impl ImageNet {
     /// Lists the pictures.
     ///
     /// # Errors
-    /// [`Error::Io`] when a folder cannot be read, [`Error::UnknownClass`] for a folder that is no
+    /// [`Error::Io`] when a folder cannot be read, [`Error::Outside`] for a link out of the root,
+    /// [`Error::UnknownClass`] for a folder that is no
     /// class, [`Error::Layout`] for a picture outside of class folders, [`Error::Empty`] when there
     /// are none, [`Error::Config`] for a corruption or severity that cannot be.
     pub fn open(&self) -> Result<FileDataset> {
@@ -80,7 +81,8 @@ impl ImageNet {
             ImageNetVariant::C { corruption, severity } => format!("{corruption}/{severity}"),
             _ => String::new(),
         };
-        for (position, id) in scan(&root)?.into_iter().enumerate() {
+        let mut walk = Walk::new(&root)?;
+        for (position, (id, _)) in walk.pictures(&root)?.into_iter().enumerate() {
             let Some((class, _)) = id.split_once('/') else {
                 let reason = format!("{id} lies beside the class folders");
                 return Err(Error::Layout { path: root, reason });
@@ -97,6 +99,7 @@ impl ImageNet {
             let row = Row::new(position as u64 + 1, id.clone(), Target::Class(number));
             builder.add(row.attributes(vec![&source]))?;
         }
+        builder.also_left_out(walk.left_out());
         let part = match &self.variant {
             ImageNetVariant::Train => "train",
             ImageNetVariant::Val => "val",
@@ -119,13 +122,12 @@ impl ImageNet {
     }
 
     fn folder(&self) -> Result<PathBuf> {
-        let below = |name: &str| {
-            let folder = self.root.join(name);
-            if folder.is_dir() { folder } else { self.root.clone() }
+        let below = |name: &str| -> Result<PathBuf> {
+            Ok(Walk::new(&self.root)?.folder(name)?.unwrap_or_else(|| self.root.clone()))
         };
         match &self.variant {
-            ImageNetVariant::Train => Ok(below("train")),
-            ImageNetVariant::Val => Ok(below("val")),
+            ImageNetVariant::Train => below("train"),
+            ImageNetVariant::Val => below("val"),
             ImageNetVariant::C { corruption, severity } => {
                 corrupted(&self.root, corruption, *severity)
             }
