@@ -8,6 +8,10 @@ use crate::{
     Card, Dataset, Error, MedMnistInfo, MedMnistTask, Record, Result, Sample, Target, Task,
 };
 
+/// More labels per picture than this are taken for a damaged file (`MedMNIST` has 14 at most).
+const MAX_FINDINGS: usize = 1000;
+/// More pictures than this are taken for a damaged file (`MedMNIST` has 97,477 at most).
+const MAX_PICTURES: usize = 10_000_000;
 /// Classes beyond this number are taken for a damaged file (`MedMNIST` has 14 at most).
 const MAX_CLASSES: i64 = 10_000;
 
@@ -90,7 +94,8 @@ impl MedMnist {
 
         let name = format!("{split}_images");
         let fail = |reason| Error::Array { path: path.into(), array: name.clone(), reason };
-        let (shape, pixels) = npz.array(&name)?.into_u8().map_err(fail)?;
+        // Looked at before the pictures are unpacked.
+        let shape = npz.shape(&name)?;
         let (count, height, width, channels) = picture_shape(&shape).map_err(fail)?;
         if count == 0 {
             return Err(Error::Empty { path: path.into(), what: "pictures in this split" });
@@ -106,6 +111,7 @@ impl MedMnist {
                 format!("shape {shape:?}, but {} has {size} x {size} x {channels}", info.key);
             return Err(fail(reason));
         }
+        let (_, pixels) = npz.array(&name)?.into_u8().map_err(fail)?;
         let targets = own.targets();
         Ok(Self { path: path.into(), info, split, task, width, height, channels, pixels, targets })
     }
@@ -183,15 +189,23 @@ struct Labels {
 impl Labels {
     fn read(npz: &mut Npz, path: &Path, split: Split) -> Result<Self> {
         let name = format!("{split}_labels");
-        let array = npz.array(&name)?;
-        let (count, columns) = match *array.shape.as_slice() {
+        // Looked at before the labels are unpacked.
+        let shape = npz.shape(&name)?;
+        let (count, columns) = match *shape.as_slice() {
             [count] => (count, 1),
-            [count, columns] if columns > 0 => (count, columns),
+            [count, columns] if (1..=MAX_FINDINGS).contains(&columns) => (count, columns),
             _ => {
-                let reason = format!("shape {:?} is neither (N,) nor (N, L)", array.shape);
+                let reason = format!(
+                    "shape {shape:?} is neither (N,) nor (N, L) with at most {MAX_FINDINGS} labels"
+                );
                 return Err(Error::Array { path: path.into(), array: name, reason });
             }
         };
+        if count > MAX_PICTURES {
+            let reason = format!("{count} pictures; at most {MAX_PICTURES} are read");
+            return Err(Error::Array { path: path.into(), array: name, reason });
+        }
+        let array = npz.array(&name)?;
         Ok(Self { split, array, count, columns })
     }
 

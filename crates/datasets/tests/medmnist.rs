@@ -115,7 +115,20 @@ fn every_damaged_file_is_an_error_that_says_where() {
         (with("train_images", |a| a.bytes.push(0)), &["train_images", "more bytes"]),
         (with("train_images", |a| a.shape = "(2, 2, 3, 1, 1)"), &["train_images", "N x H x W"]),
         (with("train_images", |a| a.shape = "(3000000000, 3000000000, 3)"), &["train_images"]),
-        (with("train_images", |a| a.shape = "(30000000000, 28, 28)"), &["fewer bytes"]),
+        (
+            with("train_images", |a| a.shape = "(2, 30000000000, 28)"),
+            &["train_images", "too large"],
+        ),
+        (
+            with("train_images", |a| a.shape = "(2, 30000, 28)"),
+            &["train_images", "has 1680000 bytes, but only", "packed ones are there"],
+        ),
+        (
+            with("train_images", |a| a.shape = "(30000000000, 28, 28)"),
+            &["train_images", "30000000000 pictures but 2 labels"],
+        ),
+        (with("val_labels", |a| a.shape = "(99999999, 1)"), &["val_labels", "at most 10000000"]),
+        (with("val_labels", |a| a.shape = "(1, 99999999)"), &["val_labels", "at most 1000 labels"]),
         (with("train_images", |a| a.descr = "<f4"), &["train_images", "<f4", "not integers"]),
         (with("train_images", |a| a.descr = "|i1"), &["train_images", "must be u8"]),
         (with("val_labels", |a| (a.descr, a.bytes) = ("|i1", vec![255])), &["row 0", "'-1'"]),
