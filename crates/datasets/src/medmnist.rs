@@ -21,7 +21,8 @@ const MAX_CLASSES: i64 = 10_000;
 pub enum Split {
     /// For fitting.
     Train,
-    /// For choosing between models.
+    /// For choosing between models; in files also `valid`, `validate` or `validation`.
+    #[serde(alias = "valid", alias = "validate", alias = "validation")]
     Val,
     /// For the final number.
     Test,
@@ -61,6 +62,7 @@ pub struct MedMnist {
     path: PathBuf,
     info: Option<&'static MedMnistInfo>,
     split: Split,
+    part: &'static str,
     task: Task,
     width: usize,
     height: usize,
@@ -88,6 +90,7 @@ impl MedMnist {
         let known = MedMnistInfo::of_file(path);
         let info = known.map(|(info, _)| info);
         let task = task_of(path, &labels, info)?;
+        let part = part_of(info, &labels, split);
         let Some(own) = labels.into_iter().find(|labels| labels.split == split) else {
             return Err(Error::Empty { path: path.into(), what: "labels" });
         };
@@ -112,8 +115,8 @@ impl MedMnist {
             return Err(fail(reason));
         }
         let (_, pixels) = npz.array(&name)?.into_u8().map_err(fail)?;
-        let targets = own.targets();
-        Ok(Self { path: path.into(), info, split, task, width, height, channels, pixels, targets })
+        let (path, targets) = (path.into(), own.targets());
+        Ok(Self { path, info, split, part, task, width, height, channels, pixels, targets })
     }
 
     /// The split that was opened.
@@ -160,13 +163,28 @@ impl Dataset for MedMnist {
         self.info.map(|info| &info.card)
     }
 
+    /// `train`, or `train, version 2` for a set that version 2+ has made anew.
     fn part(&self) -> &str {
-        self.split.name()
+        self.part
     }
 
     fn container(&self, index: usize) -> Option<PathBuf> {
         (index < self.len()).then(|| self.path.clone())
     }
+}
+
+/// The part of the card: that of version 2 where all three splits have its sizes.
+fn part_of(info: Option<&MedMnistInfo>, labels: &[Labels], split: Split) -> &'static str {
+    let old = |split: Split| match split {
+        Split::Train => "train, version 2",
+        Split::Val => "val, version 2",
+        Split::Test => "test, version 2",
+    };
+    let fits = |labels: &Labels| {
+        let expected = info.and_then(|info| info.card.expected(old(labels.split)));
+        expected.is_some_and(|expected| expected.samples == labels.count)
+    };
+    if labels.iter().all(fits) { old(split) } else { split.name() }
 }
 
 /// Count, height, width, channels.

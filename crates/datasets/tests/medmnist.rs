@@ -246,3 +246,49 @@ fn a_file_under_the_name_of_another() {
     let error = MedMnist::open(&path, Split::Train).unwrap_err();
     assert!(error.to_string().contains("pathmnist has 64 x 64 x 3"), "{error}");
 }
+
+/// Version 2+ made three sets anew; a file of either version is as expected.
+#[test]
+fn files_of_both_versions_of_the_organs_are_known() {
+    let sets = [
+        ("organamnist", [34581, 6491, 17778], [34561, 6491, 17778]),
+        ("organcmnist", [13000, 2392, 8268], [12975, 2392, 8216]),
+        ("organsmnist", [13940, 2452, 8829], [13932, 2452, 8827]),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    for (name, second, plus) in sets {
+        let path = folder.path().join(format!("{name}.npz"));
+        let write = |counts: [usize; 3]| {
+            let shapes = counts.map(|n| (format!("({n}, 28, 28)"), format!("({n}, 1)")));
+            let mut arrays = Vec::new();
+            for ((split, (images, labels)), count) in Split::ALL.iter().zip(&shapes).zip(counts) {
+                let [image, label] = ["images", "labels"].map(|kind| format!("{split}_{kind}"));
+                // Only the pictures of the smallest split are really there.
+                let bytes = if *split == Split::Val { count * 784 } else { 0 };
+                arrays.push((image, images.as_str(), vec![0; bytes]));
+                arrays.push((label, labels.as_str(), vec![3; count]));
+            }
+            let arrays: Vec<Npy<'_>> = arrays
+                .iter()
+                .map(|(name, shape, bytes)| npy(name, "|u1", shape, bytes.clone()))
+                .collect();
+            write_npz(&path, &arrays);
+            MedMnist::open(&path, Split::Val).unwrap()
+        };
+        for (counts, part) in [(second, "val, version 2"), (plus, "val")] {
+            let data = write(counts);
+            assert_eq!(data.part(), part);
+            let card = data.card().unwrap();
+            for (split, count) in Split::ALL.iter().zip(counts) {
+                let part = part.replace("val", split.name());
+                assert_eq!(card.expected(&part).unwrap().samples, count);
+            }
+            let description = describe(&data).unwrap();
+            assert!(description.expected.is_some());
+            assert_eq!(description.differences(), [], "{description}");
+        }
+        // Neither: the sizes of the version that is still published are expected.
+        let data = write([second[0], plus[1], plus[2] - 1]);
+        assert_eq!(data.part(), "val");
+    }
+}
