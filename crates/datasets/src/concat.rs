@@ -188,6 +188,10 @@ impl Dataset for Concat {
         part.dataset.attribute(inner, name)
     }
 
+    fn constituents(&self) -> Vec<(&str, &dyn Dataset)> {
+        self.parts.iter().map(|part| (&*part.name, part.dataset.as_ref())).collect()
+    }
+
     fn left_out(&self) -> Vec<LeftOut> {
         let of_part = |part: &Part| {
             let name = part.name.clone();

@@ -150,6 +150,13 @@ pub trait Dataset: Send + Sync {
         ""
     }
 
+    /// The whole data sets that this one is put together from or translated, each in its own labels
+    /// and with its own card, by name; none for one that stands for itself. What is expected of
+    /// such a data set is expected of these ([`describe`]).
+    fn constituents(&self) -> Vec<(&str, &dyn Dataset)> {
+        Vec::new()
+    }
+
     /// What the files have and the samples have not: rows without a file or a label, links, and so
     /// on. What the description of the data set does not ask for (another split or view) is no
     /// part of it.
@@ -171,9 +178,24 @@ pub trait Dataset: Send + Sync {
 }
 
 /// Within `impl Dataset`: attributes and files of the samples, and what became no sample, are those
-/// of the wrapped data set in the named field, sample for sample.
+/// of the wrapped data set in the named field, sample for sample; and so are its constituents,
+/// unless the wrapped data set is itself to be the only one (`translated`).
 macro_rules! forward_provenance {
     ($inner:ident) => {
+        fn constituents(&self) -> Vec<(&str, &dyn $crate::Dataset)> {
+            self.$inner.constituents()
+        }
+
+        $crate::forward_provenance!(@samples $inner);
+    };
+    ($inner:ident, translated) => {
+        fn constituents(&self) -> Vec<(&str, &dyn $crate::Dataset)> {
+            vec![("", self.$inner.as_ref())]
+        }
+
+        $crate::forward_provenance!(@samples $inner);
+    };
+    (@samples $inner:ident) => {
         fn attribute_names(&self) -> &[String] {
             self.$inner.attribute_names()
         }
