@@ -237,7 +237,7 @@ impl HyperKvasir {
 type Class = (&'static str, &'static str, &'static [&'static str]);
 
 /// The class with this name in any of its spellings.
-fn find(name: &str) -> Option<&'static Class> {
+pub(super) fn find(name: &str) -> Option<&'static Class> {
     CLASSES.iter().find(|(split, folder, others)| {
         *split == name || others.contains(&name) || folder.rsplit('/').next() == Some(name)
     })

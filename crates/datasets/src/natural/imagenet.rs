@@ -3,12 +3,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::card::IMAGENET;
+use crate::card::{IMAGENET, IMAGENET_A, IMAGENET_C, IMAGENET_R, IMAGENET_SKETCH, IMAGENET_V2};
 use crate::files::{Builder, List, OnMissing, Row, Walk, attribute};
-use crate::{Error, FileDataset, FileOptions, Result, Target, Task};
-
-/// The thousand folder names of ILSVRC-2012, sorted: the class is the line.
-const WNIDS: &str = include_str!("imagenet_wnids.txt");
+use crate::{Card, Error, FileDataset, FileOptions, Result, Target, Task};
 
 /// Which `ImageNet`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,21 +97,23 @@ impl ImageNet {
             builder.add(row.attributes(vec![&source]))?;
         }
         builder.also_left_out(walk.left_out());
-        let part = match &self.variant {
-            ImageNetVariant::Train => "train",
-            ImageNetVariant::Val => "val",
-            ImageNetVariant::A => "a",
-            ImageNetVariant::R => "r",
-            ImageNetVariant::Sketch => "sketch",
-            ImageNetVariant::V2 => "v2",
-            ImageNetVariant::C { .. } => "c",
+        let (card, part): (&'static Card, _) = match &self.variant {
+            ImageNetVariant::Train => (&IMAGENET, "train"),
+            ImageNetVariant::Val => (&IMAGENET, "val"),
+            ImageNetVariant::A => (&IMAGENET_A, "a"),
+            ImageNetVariant::R => (&IMAGENET_R, "r"),
+            ImageNetVariant::Sketch => (&IMAGENET_SKETCH, "sketch"),
+            ImageNetVariant::V2 => (&IMAGENET_V2, "v2"),
+            ImageNetVariant::C { .. } => (&IMAGENET_C, "c"),
         };
-        Ok(builder.finish(Task::SingleLabel { classes })?.described(&IMAGENET, part))
+        // Of some of the classes, nobody has published how many there are.
+        let part = if self.classes.is_none() { part } else { "" };
+        Ok(builder.finish(Task::SingleLabel { classes })?.described(card, part))
     }
 
     fn class_names(&self) -> Result<Vec<String>> {
         let Some(path) = &self.classes else {
-            return Ok(WNIDS.lines().map(str::to_owned).collect());
+            return Ok(IMAGENET.labels.iter().map(ToString::to_string).collect());
         };
         let first = |name: &str| name.split_whitespace().next().unwrap_or_default().to_owned();
         let entries = List::read(path, 0)?.entries;
@@ -152,7 +151,7 @@ fn corrupted(root: &Path, corruption: &str, severity: u8) -> Result<PathBuf> {
 mod tests {
     #[test]
     fn the_thousand_names_are_sorted() {
-        let names: Vec<&str> = super::WNIDS.lines().collect();
+        let names = super::IMAGENET.labels;
         assert_eq!((names.len(), names[0], names[999]), (1000, "n01440764", "n15075141"));
         assert!(names.is_sorted_by(|a, b| a < b));
     }
