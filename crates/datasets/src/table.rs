@@ -81,6 +81,10 @@ pub struct CsvOptions {
     /// Limits of the decoder, and its rule for DICOM.
     #[serde(default)]
     pub decode: DecodeOptions,
+    /// Most bytes that are read of the table, unpacked; without it, 1 GiB of text, or 4 GiB in the
+    /// cells of Parquet files together, which hold the pictures themselves.
+    #[serde(default)]
+    pub max_bytes: Option<u64>,
 }
 
 fn comma() -> u8 {
@@ -102,6 +106,7 @@ impl CsvOptions {
             delimiter: b',',
             missing: OnMissing::Refuse,
             decode: DecodeOptions::default(),
+            max_bytes: None,
         }
     }
 }
@@ -121,7 +126,7 @@ impl CsvTable {
     /// an earlier row has; [`Error::Outside`]; [`Error::UnknownClass`] and [`Error::Label`] for
     /// labels that do not exist; [`Error::MissingFiles`]; and [`Error::Empty`] when no row is left.
     pub fn open(csv: &Path, options: &CsvOptions) -> Result<Self> {
-        Self::from_sheet(&read(csv, options.delimiter)?, options)
+        Self::from_sheet(&read(csv, options)?, options)
     }
 
     pub(crate) fn from_sheet(sheet: &Sheet, options: &CsvOptions) -> Result<Self> {
@@ -157,17 +162,15 @@ impl CsvTable {
 
 crate::files::delegate!(CsvTable);
 
-#[cfg(feature = "parquet")]
-fn read(path: &Path, delimiter: u8) -> Result<Sheet> {
+fn read(path: &Path, options: &CsvOptions) -> Result<Sheet> {
+    #[cfg(feature = "parquet")]
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet")) {
-        return crate::parquet_files::read_sheet(path);
+        return crate::parquet_files::read_sheet(path, options.max_bytes);
     }
-    Sheet::read(path, delimiter)
-}
-
-#[cfg(not(feature = "parquet"))]
-fn read(path: &Path, delimiter: u8) -> Result<Sheet> {
-    Sheet::read(path, delimiter)
+    match options.max_bytes {
+        Some(limit) => Sheet::read_up_to(path, options.delimiter, limit),
+        None => Sheet::read(path, options.delimiter),
+    }
 }
 
 /// Positions of the columns that are needed.

@@ -52,7 +52,8 @@ pub enum ListPart {
     TenPercent,
     /// A hundredth of it.
     OnePercent,
-    /// Validation.
+    /// Validation; in files also `valid`, `validate` or `validation`.
+    #[serde(alias = "valid", alias = "validate", alias = "validation")]
     Val,
     /// Test.
     Test,
