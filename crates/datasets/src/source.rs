@@ -7,8 +7,8 @@ use crate::files::read_json;
 use crate::{
     CheXpert, ChestXray14, Covidx, CsvOptions, CsvTable, Dataset, GastroVision, GroupRule,
     HyperKvasir, HyperKvasirUnlabelled, INaturalist, ImageFolder, ImageFolderOptions, ImageNet,
-    MedMnist, MimicCxr, PathList, Result, RsnaPneumonia, Split, SslEndoscopyCsv, TarOptions,
-    TarShards, XrayList, XrayListKind,
+    MedMnist, MedMnistInfo, MimicCxr, PathList, Result, RsnaPneumonia, Split, SslEndoscopyCsv,
+    TarOptions, TarShards, XrayList, XrayListKind,
 };
 
 const NIH: &str = "nih";
@@ -135,10 +135,11 @@ impl DataSource {
             #[cfg(feature = "hub")]
             Self::Hub(reader) => reader.repo.clone(),
             Self::PathList(list) => below(&list.root),
-            // The file's name without its ending: `pathmnist_64`.
-            Self::MedMnist { path, .. } => {
-                path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
-            }
+            // `pathmnist` in every size, or else the file's name without its ending.
+            Self::MedMnist { path, .. } => match MedMnistInfo::of_file(path) {
+                Some((info, _)) => info.key.into(),
+                None => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+            },
             Self::GastroVision(_) => "gastrovision".into(),
             Self::HyperKvasir(_) | Self::HyperKvasirUnlabelled(_) => "hyperkvasir".into(),
             Self::SslEndoscopyCsv(csv) => below(&csv.root),

@@ -63,6 +63,18 @@ fn the_real_files_by_description() {
     assert!(matches!(data.task(), Task::SingleLabel { classes } if classes.len() == 2));
 }
 
+/// The pictures of one set are the same in every size.
+#[test]
+fn sizes_of_medmnist_are_one_population() {
+    let population = |path: &str| {
+        let text = serde_json::json!({"reader": "med_mnist", "path": path, "split": "test"});
+        serde_json::from_value::<DataSource>(text).unwrap().population()
+    };
+    assert_eq!(population("a/pathmnist_64.npz"), population("b/pathmnist.npz"));
+    assert_ne!(population("pathmnist.npz"), population("bloodmnist.npz"));
+    assert_eq!(population("mine_64.npz"), "mine_64");
+}
+
 #[cfg(feature = "dicom")]
 #[test]
 fn the_rule_for_dicom_is_read_from_json() {
