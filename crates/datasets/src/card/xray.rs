@@ -352,6 +352,8 @@ pub(crate) const MRM_VIRAL: Card = mrm_covid(
     "Viral or bacterial pneumonia, lists of MRM",
     &["bacterial or other", "viral"],
     &[
+        // One line has the label 11.
+        Expected::samples("test 1, without bad labels", 84),
         Expected::samples("train 1", 296),
         Expected::samples("val 1", 45),
         Expected::samples("test 1", 85),

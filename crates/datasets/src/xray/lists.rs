@@ -164,13 +164,21 @@ impl XrayList {
         let mut builder = Builder::new(&self.list, &self.root, self.files, &[])?;
         let places =
             if self.kind.is_nih() { Some(Places::new(&builder, self.files)?) } else { None };
+        let mut bad = "";
         for entry in &list.entries {
+            // Names of these lists hold no blanks: what looks like one is a label too many.
+            if !single && entry.name.contains(char::is_whitespace) {
+                let (found, wanted) = (entry.name.split_whitespace().count(), card.labels.len());
+                let reason = format!("{} labels, but {wanted} are known", found - 1 + wanted);
+                return Err(list.error(entry.line, reason));
+            }
             let flags: Result<Vec<f32>> =
                 entry.words.iter().map(|word| list.flag(entry.line, word)).collect();
             let flags = match (flags, self.bad_labels) {
                 (Ok(flags), _) => flags,
                 (Err(error), OnBadLabel::Refuse) => return Err(error),
                 (Err(_), OnBadLabel::Skip) => {
+                    bad = ", without bad labels";
                     builder.leave_out(entry.line, "labels that are neither 0 nor 1");
                     continue;
                 }
@@ -200,7 +208,7 @@ impl XrayList {
             Some(repeat) => format!("{} {repeat}", self.part.name()),
             None => self.part.name().to_owned(),
         };
-        Ok(builder.finish(task)?.described(card, part))
+        Ok(builder.finish(task)?.described(card, part + bad))
     }
 
     fn places(&self, name: &str) -> Vec<String> {
