@@ -159,7 +159,7 @@ impl DataSource {
         }
     }
 
-    /// Its name in the columns of [`Vocabulary::chest_xray`](crate::Vocabulary::chest_xray).
+    /// Its name in the columns of [`Vocabulary::xray_union`](crate::Vocabulary::xray_union).
     #[must_use]
     pub fn vocabulary_source(&self) -> Option<&'static str> {
         let name = self.population();
