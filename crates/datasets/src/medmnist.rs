@@ -10,8 +10,13 @@ use crate::{
 
 /// More labels per picture than this are taken for a damaged file (`MedMNIST` has 14 at most).
 const MAX_FINDINGS: usize = 1000;
-/// More pictures than this are taken for a damaged file (`MedMNIST` has 97,477 at most).
+/// More pictures than this are taken for a damaged file (`MedMNIST` has 165,466 at most).
 const MAX_PICTURES: usize = 10_000_000;
+/// Most bytes of the labels of one split.
+const MAX_LABELS: u64 = 1 << 30;
+/// Most bytes of the pictures of one split in a file of another name; those of `MedMNIST` are as
+/// many as its card and size say, 13.5 GB at most.
+const MAX_UNKNOWN: u64 = 4 << 30;
 /// Classes beyond this number are taken for a damaged file (`MedMNIST` has 14 at most).
 const MAX_CLASSES: i64 = 10_000;
 
@@ -98,7 +103,7 @@ impl MedMnist {
         let name = format!("{split}_images");
         let fail = |reason| Error::Array { path: path.into(), array: name.clone(), reason };
         // Looked at before the pictures are unpacked.
-        let shape = npz.shape(&name)?;
+        let shape = npz.shape_of_bytes(&name)?;
         let (count, height, width, channels) = picture_shape(&shape).map_err(fail)?;
         if count == 0 {
             return Err(Error::Empty { path: path.into(), what: "pictures in this split" });
@@ -114,7 +119,11 @@ impl MedMnist {
                 format!("shape {shape:?}, but {} has {size} x {size} x {channels}", info.key);
             return Err(fail(reason));
         }
-        let (_, pixels) = npz.array(&name)?.into_u8().map_err(fail)?;
+        let limit = match known {
+            Some((info, _)) => largest(info, count).map(|()| u64::MAX).map_err(fail)?,
+            None => MAX_UNKNOWN,
+        };
+        let pixels = npz.array(&name, limit)?.into_bytes();
         let (path, targets) = (path.into(), own.targets());
         Ok(Self { path, info, split, part, task, width, height, channels, pixels, targets })
     }
@@ -173,6 +182,16 @@ impl Dataset for MedMnist {
     }
 }
 
+/// Refuses more pictures than the largest split has, which would be a file under another's name.
+fn largest(info: &MedMnistInfo, count: usize) -> std::result::Result<(), String> {
+    match info.card.counts.iter().map(|expected| expected.samples).max() {
+        Some(most) if count > most => {
+            Err(format!("{count} pictures, but no split of {} has more than {most}", info.key))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The part of the card: that of version 2 where all three splits have its sizes.
 fn part_of(info: Option<&MedMnistInfo>, labels: &[Labels], split: Split) -> &'static str {
     let old = |split: Split| match split {
@@ -223,7 +242,7 @@ impl Labels {
             let reason = format!("{count} pictures; at most {MAX_PICTURES} are read");
             return Err(Error::Array { path: path.into(), array: name, reason });
         }
-        let array = npz.array(&name)?;
+        let array = npz.array(&name, MAX_LABELS)?;
         Ok(Self { split, array, count, columns })
     }
 

@@ -13,9 +13,6 @@ use zip::result::ZipError;
 
 use crate::{Error, Result};
 
-/// Most bytes of one array. The largest in use (the training pictures of `pathmnist_224`) has
-/// 13.5 GB.
-const MAX_ARRAY: u64 = 16 << 30;
 /// Deflate, which packs arrays, makes no byte into more than 1032; so no more can be claimed.
 const MOST_UNPACKED: u64 = 1032;
 /// Memory is taken in steps of at least so many bytes.
@@ -32,7 +29,6 @@ pub(crate) struct Npz {
 /// Integers of one array in C order.
 #[derive(Debug)]
 pub(crate) struct Array {
-    pub(crate) shape: Vec<usize>,
     kind: Kind,
     bytes: Vec<u8>,
 }
@@ -55,15 +51,28 @@ impl Npz {
 
     /// The shape of an array, without its elements.
     pub(crate) fn shape(&mut self, name: &str) -> Result<Vec<usize>> {
-        let path = self.path.clone();
-        let mut entry = self.entry(name)?;
-        let fail = |reason| Error::Array { path, array: name.into(), reason };
-        read_header(&mut entry).map(|(shape, _)| shape).map_err(fail)
+        Ok(self.header(name)?.0)
     }
 
-    /// Reads one array; memory is bounded by what the archive really holds, by the header, and by
-    /// a limit.
-    pub(crate) fn array(&mut self, name: &str) -> Result<Array> {
+    /// The shape of an array whose elements are bytes.
+    pub(crate) fn shape_of_bytes(&mut self, name: &str) -> Result<Vec<usize>> {
+        let (shape, kind) = self.header(name)?;
+        if kind.width == 1 && !kind.signed {
+            return Ok(shape);
+        }
+        let reason = format!("elements are {} but must be u8", kind.describe());
+        Err(Error::Array { path: self.path.clone(), array: name.into(), reason })
+    }
+
+    fn header(&mut self, name: &str) -> Result<(Vec<usize>, Kind)> {
+        let path = self.path.clone();
+        let mut entry = self.entry(name)?;
+        read_header(&mut entry).map_err(|reason| Error::Array { path, array: name.into(), reason })
+    }
+
+    /// Reads one array of at most `limit` bytes; memory is bounded by what the archive really
+    /// holds, and by the header.
+    pub(crate) fn array(&mut self, name: &str, limit: u64) -> Result<Array> {
         let path = self.path.clone();
         let fail = |reason: String| Error::Array { path: path.clone(), array: name.into(), reason };
         let mut entry = self.entry(name)?;
@@ -72,10 +81,8 @@ impl Npz {
         let expected = shape
             .iter()
             .try_fold(kind.width, |product, &side| product.checked_mul(side))
-            .filter(|&bytes| bytes as u64 <= MAX_ARRAY)
-            .ok_or_else(|| {
-                fail(format!("shape {shape:?} is too large (limit {MAX_ARRAY} bytes)"))
-            })?;
+            .filter(|&bytes| bytes as u64 <= limit)
+            .ok_or_else(|| fail(format!("shape {shape:?} is too large (limit {limit} bytes)")))?;
         if expected as u64 > packed.saturating_mul(MOST_UNPACKED) {
             let reason = format!(
                 "shape {shape:?} has {expected} bytes, but only {packed} packed ones are there"
@@ -84,7 +91,7 @@ impl Npz {
         }
         let bytes = read_exactly(&mut entry, expected)
             .map_err(|reason| fail(format!("{reason} (shape {shape:?})")))?;
-        Ok(Array { shape, kind, bytes })
+        Ok(Array { kind, bytes })
     }
 
     fn entry(&mut self, name: &str) -> Result<ZipFile<'_, BufReader<File>>> {
@@ -122,12 +129,9 @@ fn read_exactly(reader: &mut impl Read, expected: usize) -> std::result::Result<
 }
 
 impl Array {
-    /// The elements as bytes, if they are bytes.
-    pub(crate) fn into_u8(self) -> std::result::Result<(Vec<usize>, Vec<u8>), String> {
-        if self.kind.width != 1 || self.kind.signed {
-            return Err(format!("elements are {} but must be u8", self.kind.describe()));
-        }
-        Ok((self.shape, self.bytes))
+    /// The elements as they are stored.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// The elements as integers; unsigned ones beyond `i64` saturate.

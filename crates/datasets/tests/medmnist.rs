@@ -245,6 +245,18 @@ fn a_file_under_the_name_of_another() {
     tiny(&path, MedMnistInfo::find("octmnist").unwrap(), 64);
     let error = MedMnist::open(&path, Split::Train).unwrap_err();
     assert!(error.to_string().contains("pathmnist has 64 x 64 x 3"), "{error}");
+    // Refused by its shape: the pictures are not even there.
+    let path = folder.path().join("breastmnist.npz");
+    let mut arrays = arrays();
+    arrays[0] = npy("train_images", "|u1", "(547, 28, 28)", vec![]);
+    arrays[1] = npy("train_labels", "|u1", "(547, 1)", vec![0; 547]);
+    arrays[3].bytes = vec![1];
+    write_npz(&path, &arrays);
+    let message = MedMnist::open(&path, Split::Train).unwrap_err().to_string();
+    assert!(
+        message.contains("547 pictures, but no split of breastmnist has more than 546"),
+        "{message}"
+    );
 }
 
 /// Version 2+ made three sets anew; a file of either version is as expected.

@@ -77,7 +77,8 @@ impl std::fmt::Display for Card {
             [first, .., last] if self.labels.len() > MOST_LABELS => {
                 writeln!(f, "labels: {} from {first} to {last}", self.labels.len())?;
             }
-            labels => writeln!(f, "labels: {}", labels.join(", "))?,
+            // Some names hold commas.
+            labels => writeln!(f, "labels: {}", labels.join("; "))?,
         }
         writeln!(f, "licence: {}", self.licence)?;
         writeln!(f, "terms: {}", self.terms)?;
