@@ -5,8 +5,8 @@
 //! cargo run --release --example describe -- --data sources.json --strict
 //! ```
 //!
-//! Exit code 0: described; 1: with `--strict`, a count is not that of the card; 2: the data cannot
-//! be opened.
+//! Exit code 0: described; 1: with `--strict`, a count is not that of the card, or no card says
+//! what any count should be; 2: the data cannot be opened.
 
 // Programs for a terminal: what libraries must not do, print, is their purpose.
 #![allow(clippy::print_stderr)]

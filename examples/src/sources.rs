@@ -32,7 +32,8 @@ pub(crate) struct Parts {
     test: Option<Value>,
     /// Keeps this share of the training patients, every class in its proportion.
     train_fraction: Option<f64>,
-    /// `xray_union`, or a table of that form: labels that all sources are translated to.
+    /// `xray_union`, or a table of that form: labels that all sources are translated to. A source
+    /// says in `vocabulary_source` which column of the table it is, where its reader does not.
     vocabulary: Option<String>,
     /// Groups of the parts may have the same names: they come from different hospitals, or a
     /// published split is to be used as it is.
@@ -143,21 +144,53 @@ fn open_part(
     Ok(Arc::new(Concat::new(opened).with_context(|| format!("part `{name}`"))?))
 }
 
+/// Beside the keys of the reader: its column of the vocabulary.
+const ORIGIN: &str = "vocabulary_source";
+
 fn open_source(
     name: &str,
     value: &Value,
     vocabulary: Option<&Vocabulary>,
 ) -> Result<Arc<dyn Dataset>> {
-    let source: DataSource =
-        serde_json::from_value(value.clone()).with_context(|| format!("part `{name}`"))?;
-    check_keys(name, value, &serde_json::to_value(&source)?)?;
+    let mut value = value.clone();
+    let origin = value.as_object_mut().and_then(|entries| entries.remove(ORIGIN));
+    let source = DataSource::parse(&value.to_string()).with_context(|| format!("part `{name}`"))?;
+    let origin = match vocabulary {
+        Some(vocabulary) => Some(column(name, &source, origin.as_ref(), vocabulary)?),
+        None if origin.is_some() => {
+            bail!("part `{name}`: `{ORIGIN}` without a `vocabulary` of the parts says nothing")
+        }
+        None => None,
+    };
     let data = open_reader(&source).with_context(|| format!("part `{name}`"))?;
     let data: Arc<dyn Dataset> = Arc::new(InPopulation::new(data, source.population()));
-    let Some(vocabulary) = vocabulary else { return Ok(data) };
-    let Some(origin) = source.vocabulary_source() else {
-        bail!("part `{name}`: the vocabulary knows ChestX-ray14, CheXpert and MIMIC-CXR only");
+    let (Some(vocabulary), Some(origin)) = (vocabulary, origin) else { return Ok(data) };
+    let data = Harmonized::new(data, vocabulary, &origin);
+    Ok(Arc::new(data.with_context(|| format!("part `{name}`"))?))
+}
+
+/// The column of the vocabulary that a source is translated by.
+fn column(
+    name: &str,
+    source: &DataSource,
+    given: Option<&Value>,
+    vocabulary: &Vocabulary,
+) -> Result<String> {
+    let known = || vocabulary.sources().collect::<Vec<_>>().join(", ");
+    let origin = match given {
+        Some(Value::String(origin)) => origin.as_str(),
+        Some(other) => bail!("part `{name}`: `{ORIGIN}` is {other}, but must be one of {}", known()),
+        None => source.vocabulary_source().with_context(|| {
+            format!(
+                "part `{name}`: name the source's column of the vocabulary in `{ORIGIN}`; it has {}",
+                known()
+            )
+        })?,
     };
-    Ok(Arc::new(Harmonized::new(data, vocabulary, origin)?))
+    if !vocabulary.sources().any(|known| known == origin) {
+        bail!("part `{name}`: the vocabulary has no source '{origin}'; it has {}", known());
+    }
+    Ok(origin.to_owned())
 }
 
 /// As the library opens it; a data set of the hub where the environment says that the hub is.
@@ -171,25 +204,6 @@ fn open_reader(source: &DataSource) -> Result<Arc<dyn Dataset>> {
         return Ok(Arc::new(data));
     }
     Ok(source.open()?)
-}
-
-/// A key that is not read would be a setting that silently does nothing.
-fn check_keys(name: &str, given: &Value, read: &Value) -> Result<()> {
-    let (Value::Object(given), Value::Object(read)) = (given, read) else { return Ok(()) };
-    if let Some(key) = given.keys().find(|key| !read.contains_key(*key)) {
-        let known: Vec<&str> = read.keys().map(String::as_str).collect();
-        bail!("part `{name}`: unknown key '{key}'; this reader has {}", known.join(", "));
-    }
-    // A description has no maps whose keys are data, and a variant of an enum is written as it was
-    // read; what may be written in several ways (the name of a preset) is no object there.
-    given.iter().filter_map(|(key, value)| Some((value, read.get(key)?))).try_for_each(
-        |(given, read)| match (given, read) {
-            (Value::Array(given), Value::Array(read)) => {
-                given.iter().zip(read).try_for_each(|(given, read)| check_keys(name, given, read))
-            }
-            _ => check_keys(name, given, read),
-        },
-    )
 }
 
 #[cfg(test)]
@@ -269,23 +283,140 @@ mod tests {
         let text = include_str!("../../docs/datasets.md");
         let blocks: Vec<&str> =
             text.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-        assert_eq!(blocks.len(), 4);
+        assert!(blocks.len() >= 5, "{}", blocks.len());
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sources.json");
         for block in blocks {
             std::fs::write(&path, block).unwrap();
             let (sources, _) = Sources::read(&path).unwrap();
             let Sources::Parts(parts) = sources else { panic!("{block}") };
+            let words = folder.path().join("words.csv");
+            std::fs::write(&words, "mine,nih,chexpert,padchest\nHeart,,,heart\n").unwrap();
+            let vocabulary = match parts.vocabulary.as_deref() {
+                Some("xray_union") => Some(Vocabulary::xray_union().unwrap()),
+                Some(_) => Some(Vocabulary::read(&words).unwrap()),
+                None => None,
+            };
             let values = [Some(&parts.train), parts.val.as_ref(), parts.test.as_ref()];
             for value in values.into_iter().flatten().filter(|value| !value.is_number()) {
                 let all = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
                 for value in all {
-                    // The files are not there; that it is this which is missed, says the rest is read.
-                    let error = open_source("part", value, None).err().unwrap();
-                    let cause = error.downcast_ref::<vit_datasets::Error>();
-                    assert!(cause.is_some(), "{value}: {error:#}");
+                    is_read(value, vocabulary.as_ref());
                 }
             }
         }
+    }
+
+    /// The files are not there; that it is this which is missed, says the rest is read.
+    fn is_read(source: &Value, vocabulary: Option<&Vocabulary>) {
+        let error = open_source("part", source, vocabulary).err().unwrap();
+        assert!(is_of_opening(&error), "{source}: {error:#}");
+    }
+
+    fn is_of_opening(error: &anyhow::Error) -> bool {
+        use vit_datasets::Error;
+        let error = error.downcast_ref::<Error>();
+        error.is_some_and(|error| !matches!(error, Error::Config { option: "DataSource", .. }))
+    }
+
+    /// Pieces within a line: whole sources, and options of one.
+    #[test]
+    fn the_pieces_of_json_in_the_docs_are_read() {
+        let text = include_str!("../../docs/datasets.md");
+        let prose: String =
+            text.split("```").step_by(2).collect::<Vec<_>>().join("\n").replace("``", "");
+        let pieces: Vec<&str> =
+            prose.split('`').skip(1).step_by(2).filter(|code| code.contains("\":")).collect();
+        let mut whole = 0;
+        for piece in &pieces {
+            let braced =
+                if piece.starts_with('{') { (*piece).to_owned() } else { format!("{{{piece}}}") };
+            let value: Value = serde_json::from_str(&braced).unwrap_or_else(|error| {
+                panic!("`{piece}` is no JSON: {error}");
+            });
+            if value.get("reader").is_some() {
+                is_read(&value, None);
+                whole += 1;
+            } else if piece.contains("dicom") && !cfg!(feature = "dicom") {
+                continue;
+            } else {
+                // Options of some reader or other.
+                let of = [
+                    serde_json::json!({ "reader": "rsna_pneumonia", "root": "r" }),
+                    serde_json::json!({ "reader": "parquet", "path": "x", "column": "image" }),
+                    serde_json::json!({ "reader": "che_xpert", "root": "r", "split": "train",
+                        "policy": "ones" }),
+                ];
+                let known = of.into_iter().any(|mut source| {
+                    source.as_object_mut().unwrap().extend(value.as_object().unwrap().clone());
+                    let error = open_source("part", &source, None).err().unwrap();
+                    is_of_opening(&error)
+                });
+                assert!(known, "no reader takes {piece}");
+            }
+        }
+        assert!(whole > 0 && pieces.len() > whole, "{pieces:?}");
+    }
+
+    #[test]
+    fn the_validation_part_has_the_names_of_the_docs() {
+        for name in ["val", "valid", "validate", "validation"] {
+            let source = |reader: &str| {
+                serde_json::json!({ "reader": reader, "root": "r", "split": name,
+                    "policy": "medical_mae" })
+            };
+            is_read(&source("che_xpert"), None);
+            is_read(&source("mimic_cxr"), None);
+            let list = serde_json::json!({ "reader": "xray_list", "root": "r", "list": "l",
+                "kind": "rsna", "part": name });
+            is_read(&list, None);
+        }
+        let wrong = serde_json::json!({ "reader": "gastro_vision", "root": "r", "split": "vall" });
+        let message = format!("{:#}", open_source("train", &wrong, None).err().unwrap());
+        assert!(message.contains("vall") && message.contains("`val`"), "{message}");
+    }
+
+    #[test]
+    fn a_source_says_which_column_of_the_vocabulary_it_is() {
+        let home = tempfile::tempdir().unwrap();
+        let path = |name: &str| home.path().join(name);
+        std::fs::write(path("a.png"), b"x").unwrap();
+        std::fs::write(path("t.csv"), "file,heart\na.png,1\n").unwrap();
+        std::fs::write(path("words.csv"), "mine,nih,padchest\nHeart,Cardiomegaly,heart\nRest,,\n")
+            .unwrap();
+        let table = |more: Value| {
+            let mut source = serde_json::json!({ "reader": "table", "table": path("t.csv"),
+                "root": home.path(), "file_column": "file",
+                "labels": { "multi": { "columns": ["heart"] } } });
+            source.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            source
+        };
+        let open = |vocabulary: Option<&str>, source: Value| {
+            let mut parts = serde_json::json!({ "train": source });
+            if let Some(name) = vocabulary {
+                parts["vocabulary"] = path(name).to_str().unwrap().into();
+            }
+            std::fs::write(path("sources.json"), parts.to_string()).unwrap();
+            Sources::read(&path("sources.json")).unwrap().0.open(0)
+        };
+        let words = Some("words.csv");
+        let data = open(words, table(serde_json::json!({ ORIGIN: "padchest" }))).unwrap();
+        assert_eq!(data.train.task().names(), ["Heart", "Rest"]);
+        let expected = vit_datasets::Target::Labels(vec![Some(1.), None]);
+        assert_eq!(data.train.record(0).unwrap().target, expected);
+        for (vocabulary, more, message) in [
+            (words, serde_json::json!({ ORIGIN: "pad" }), "no source 'pad'; it has nih, padchest"),
+            (words, serde_json::json!({ ORIGIN: 3 }), "is 3, but must be one of nih, padchest"),
+            (words, serde_json::json!({}), "in `vocabulary_source`; it has nih, padchest"),
+            (None, serde_json::json!({ ORIGIN: "padchest" }), "without a `vocabulary`"),
+        ] {
+            let error = format!("{:#}", open(vocabulary, table(more)).err().unwrap());
+            assert!(error.contains("part `train`") && error.contains(message), "{error}");
+        }
+        // A reader that knows its column, in a table that has none for it.
+        let mimic = serde_json::json!({ "reader": "mimic_cxr", "root": "r",
+            "policy": "medical_mae_mimic" });
+        let error = format!("{:#}", open(words, mimic).err().unwrap());
+        assert!(error.contains("no source 'mimic'; it has nih, padchest"), "{error}");
     }
 }

@@ -188,7 +188,10 @@ fn parts_whole_sources_and_what_is_refused() {
         (json!({ "valid": {} }), "neither a data set (`reader`) nor its parts"),
         (json!({ "reader": "mine" }), "mine"),
         (change("val", json!(1.5)), "1.5 of the training part"),
-        (change("vocabulary", json!("xray_union")), "CheXpert"),
+        (
+            change("vocabulary", json!("xray_union")),
+            "`vocabulary_source`; it has nih, chexpert, mimic",
+        ),
         (json!([]), "the data"),
     ] {
         let message = refused(home, &value);

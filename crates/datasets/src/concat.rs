@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::{Card, Dataset, Error, Record, Result, Sample, Task, attribute};
+use crate::{Card, Dataset, Error, LeftOut, Record, Result, Sample, Task, attribute};
 
 /// Data sets one behind the other.
 ///
@@ -186,6 +186,22 @@ impl Dataset for Concat {
             return Ok(Some(part.name.clone()));
         }
         part.dataset.attribute(inner, name)
+    }
+
+    fn constituents(&self) -> Vec<(&str, &dyn Dataset)> {
+        self.parts.iter().map(|part| (&*part.name, part.dataset.as_ref())).collect()
+    }
+
+    fn left_out(&self) -> Vec<LeftOut> {
+        let of_part = |part: &Part| {
+            let name = part.name.clone();
+            let named = move |entry: LeftOut| LeftOut {
+                first: format!("{name}: {}", entry.first),
+                ..entry
+            };
+            part.dataset.left_out().into_iter().map(named)
+        };
+        self.parts.iter().flat_map(of_part).collect()
     }
 
     fn file(&self, index: usize) -> Option<PathBuf> {

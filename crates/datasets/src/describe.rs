@@ -1,12 +1,13 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use crate::{Dataset, Expected, Result, Target};
+use crate::{Dataset, Expected, LeftOut, Result, Target};
 
 /// What a data set holds, counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
-    /// Name of the data set from its [`crate::Card`], and its part; empty without a card.
+    /// Name of the data set from its [`crate::Card`], and its part; empty without a card. That of
+    /// a constituent begins with its place: `chexpert: CheXpert, train`.
     pub name: String,
     /// Number of samples.
     pub len: usize,
@@ -16,6 +17,10 @@ pub struct Description {
     pub classes: Vec<ClassCount>,
     /// What the card says of this part.
     pub expected: Option<Expected>,
+    /// What the files have and the samples have not.
+    pub left_out: Vec<LeftOut>,
+    /// What it is made of, down to what stands for itself ([`Dataset::constituents`]).
+    pub constituents: Vec<Description>,
 }
 
 /// How often a class or finding occurs.
@@ -42,19 +47,51 @@ pub struct Difference {
     pub found: usize,
 }
 
-/// Counts samples, groups and classes without reading pictures.
+/// Counts samples, groups and classes without reading pictures, of the data set and of what it is
+/// made of.
 ///
 /// # Errors
 /// The error of the first record that cannot be read.
 pub fn describe(dataset: &dyn Dataset) -> Result<Description> {
+    let mut whole = count(dataset)?;
+    for (place, part) in leaves("", dataset) {
+        let mut description = count(part)?;
+        description.name = match (&*place, &*description.name) {
+            (name, "") | ("", name) => name.to_owned(),
+            (place, name) => format!("{place}: {name}"),
+        };
+        whole.constituents.push(description);
+    }
+    Ok(whole)
+}
+
+/// What a data set is made of, with the place of each; nothing for one that stands for itself.
+fn leaves<'a>(place: &str, dataset: &'a dyn Dataset) -> Vec<(String, &'a dyn Dataset)> {
+    let mut all = Vec::new();
+    for (name, part) in dataset.constituents() {
+        let place = match (place, name) {
+            (place, "") => place.to_owned(),
+            ("", name) => name.to_owned(),
+            (place, name) => format!("{place}/{name}"),
+        };
+        let inner = leaves(&place, part);
+        if inner.is_empty() {
+            all.push((place, part));
+        }
+        all.extend(inner);
+    }
+    all
+}
+
+fn count(dataset: &dyn Dataset) -> Result<Description> {
     let expected = dataset.card().and_then(|card| card.expected(dataset.part())).copied();
-    let count = |name: &String| {
+    let entry = |name: &String| {
         let labels = dataset.card().map_or(&[][..], |card| card.labels);
         let position = labels.iter().position(|label| label == name);
         let expected = position.and_then(|position| expected?.labels.get(position).copied());
         ClassCount { name: name.clone(), present: 0, unknown: 0, expected }
     };
-    let mut classes: Vec<ClassCount> = dataset.task().names().iter().map(count).collect();
+    let mut classes: Vec<ClassCount> = dataset.task().names().iter().map(entry).collect();
     let mut groups = HashSet::new();
     for index in 0..dataset.len() {
         let record = dataset.record(index)?;
@@ -82,14 +119,37 @@ pub fn describe(dataset: &dyn Dataset) -> Result<Description> {
         Some(card) => format!("{}, {}", card.name, dataset.part()),
         None => String::new(),
     };
-    Ok(Description { name, len: dataset.len(), groups: groups.len(), classes, expected })
+    let left_out = dataset.left_out();
+    Ok(Description {
+        name,
+        len: dataset.len(),
+        groups: groups.len(),
+        classes,
+        expected,
+        left_out,
+        constituents: Vec::new(),
+    })
 }
 
 impl Description {
     /// Where the counts are not those of the card; empty if all agree or nothing is known. Labels
-    /// are compared by name.
+    /// are compared by name. Those of constituents follow, behind their names.
     #[must_use]
     pub fn differences(&self) -> Vec<Difference> {
+        let of_part = |part: &Self| {
+            let name = part.name.clone();
+            let named = move |found: Difference| Difference {
+                what: format!("{name}: {}", found.what),
+                ..found
+            };
+            part.own_differences().into_iter().map(named)
+        };
+        let mut all = self.own_differences();
+        all.extend(self.constituents.iter().flat_map(of_part));
+        all
+    }
+
+    fn own_differences(&self) -> Vec<Difference> {
         let Some(expected) = &self.expected else { return Vec::new() };
         let mut all = vec![("samples".to_owned(), expected.samples, self.len)];
         all.extend(expected.groups.map(|groups| ("groups".to_owned(), groups, self.groups)));
@@ -100,6 +160,13 @@ impl Description {
             .filter(|(_, expected, found)| expected != found)
             .map(|(what, expected, found)| Difference { what, expected, found })
             .collect()
+    }
+
+    /// Whether anything here was compared with a card: without it, that there are no
+    /// [`Description::differences`] says nothing.
+    #[must_use]
+    pub fn is_checked(&self) -> bool {
+        self.expected.is_some() || self.constituents.iter().any(Self::is_checked)
     }
 }
 
@@ -116,10 +183,28 @@ impl fmt::Display for Description {
                 write!(f, " ({} unknown)", class.unknown)?;
             }
         }
+        for entry in &self.left_out {
+            write!(f, "; {entry}")?;
+        }
+        self.verdict(f)?;
+        for part in &self.constituents {
+            let name = if part.name.is_empty() { "its source" } else { &part.name };
+            write!(f, "; of {name}: {} samples", part.len)?;
+            if part.expected.is_none() {
+                f.write_str("; not checked")?;
+            }
+            part.verdict(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl Description {
+    fn verdict(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.expected.is_none() {
             return Ok(());
         }
-        let differences = self.differences();
+        let differences = self.own_differences();
         if differences.is_empty() {
             return f.write_str("; as expected");
         }

@@ -1,4 +1,4 @@
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,7 +63,8 @@ impl Download {
     /// that are there and the whole number, if the server said so.
     ///
     /// # Errors
-    /// [`Error::Download`] when the server refuses, sends too much, or stops too often;
+    /// [`Error::Download`] when the server refuses, sends too much, or stops too often, or somebody
+    /// else fetches the file;
     /// [`Error::Checksum`] when the file is whole but another one (it is then removed, unless it
     /// was there before); [`Error::Io`] for the disk.
     pub fn run(&self, progress: &mut dyn FnMut(u64, Option<u64>)) -> Result<()> {
@@ -115,6 +116,11 @@ impl Download {
         let io = |source| Stop::Fail(Error::Io { path: part.into(), source });
         let mut file =
             OpenOptions::new().create(true).write(true).truncate(false).open(part).map_err(io)?;
+        // Two that write into one file would both go on from where the other is.
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            let reason = format!("somebody else is writing {}", part.display());
+            return Err(Stop::Fail(self.error(reason)));
+        }
         let have = file.metadata().map_err(io)?.len();
         let mut request = agent.get(&self.url);
         if have > 0 {

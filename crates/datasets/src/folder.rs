@@ -3,10 +3,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use vit_transforms::{DecodeOptions, decode_file_with};
-use walkdir::{DirEntry, WalkDir};
 
-use crate::files;
-use crate::{Dataset, Error, Record, Result, Sample, Split, Target, Task};
+use crate::files::Walk;
+use crate::left_out::LeftOutLog;
+use crate::{Dataset, Error, LeftOut, Record, Result, Sample, Split, Target, Task};
 
 /// Which pictures of a folder belong together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -25,12 +25,15 @@ pub enum GroupRule {
 }
 
 impl GroupRule {
-    fn group(self, id: &str, path: &Path) -> String {
-        match self {
-            Self::PerFile => id.to_owned(),
-            Self::FileNamePrefix { separator } => {
-                let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-                stem.split(separator).next().unwrap_or_default().to_owned()
+    fn group(self, id: &str, path: &Path) -> Result<String> {
+        let Self::FileNamePrefix { separator } = self else { return Ok(id.to_owned()) };
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        match stem.split(separator).next() {
+            Some(group) if !group.is_empty() => Ok(group.to_owned()),
+            _ => {
+                let reason =
+                    format!("its name has no group (patient) before the first '{separator}'");
+                Err(Error::Layout { path: path.into(), reason })
             }
         }
     }
@@ -56,63 +59,69 @@ pub struct ImageFolderOptions {
 
 /// Picture files sorted into one folder per class, or a flat folder without labels.
 ///
-/// Files with other extensions, names that begin with a dot and symbolic links are left out (a
-/// link could lead out of the root). Ids are paths below the root, so the same file name may occur
-/// in several classes.
+/// Names that begin with a dot are not there. A symbolic link that leads out of the root is an
+/// error; other links and files with other extensions are left out and counted
+/// ([`Dataset::left_out`]). Ids are paths below the root, so the same file name may occur in several
+/// classes.
 #[derive(Debug, Clone)]
 pub struct ImageFolder {
     task: Task,
     decode: DecodeOptions,
     entries: Vec<(PathBuf, Record)>,
+    left_out: LeftOutLog,
 }
 
 impl ImageFolder {
     /// Lists the files; no picture is read.
     ///
     /// # Errors
-    /// [`Error::Io`] when a folder cannot be read, [`Error::Empty`] when it or one of its class
-    /// folders has no pictures, [`Error::UnknownClass`] for a class folder that the list (or the
-    /// training split) does not have, [`Error::Layout`] when pictures lie beside class folders or
-    /// `root` has split folders and no split was chosen.
+    /// [`Error::Io`] when a folder cannot be read, [`Error::Outside`] for a link out of `root`,
+    /// [`Error::Empty`] when it or one of its class folders has no pictures,
+    /// [`Error::UnknownClass`] for a class folder that the list (or the training split) does not
+    /// have, [`Error::Layout`] when pictures lie beside class folders, `root` has split folders and
+    /// no split was chosen, or a file's name has no group.
     pub fn open(root: &Path, options: &ImageFolderOptions) -> Result<Self> {
+        let mut walk = Walk::new(root)?;
         let base = match options.split {
-            Some(split) => split_folder(root, split)?,
+            Some(split) => find_split(&walk, split)?.ok_or_else(|| Error::Layout {
+                path: root.into(),
+                reason: format!("it has no folder '{}'", split_names(split).join("' or '")),
+            })?,
             None => root.to_path_buf(),
         };
-        if options.unlabelled {
-            return Self::unlabelled(root, &base, options);
-        }
-        let (folders, loose) = children(&base)?;
-        if folders.is_empty() {
-            return Self::unlabelled(root, &base, options);
-        }
-        check_layout(&base, &folders, loose.first(), options)?;
-        let classes = match &options.classes {
-            Some(classes) => classes.clone(),
-            None => default_classes(root, &folders, options)?,
-        };
         let mut entries = Vec::new();
-        for (name, folder) in &folders {
-            let Some(class) = classes.iter().position(|known| known == name) else {
-                let (place, class) = (folder.display().to_string(), name.clone());
-                return Err(Error::UnknownClass { place, class, known: classes });
-            };
-            let files = pictures(folder)?;
-            entries.extend(files.into_iter().map(|path| {
-                let record = record(root, &path, options.group, Target::Class(class));
-                (path, record)
-            }));
-        }
-        Ok(Self { task: Task::SingleLabel { classes }, decode: options.decode, entries })
-    }
-
-    fn unlabelled(root: &Path, base: &Path, options: &ImageFolderOptions) -> Result<Self> {
-        let entry = |path: PathBuf| {
-            let record = record(root, &path, options.group, Target::None);
-            (path, record)
+        let mut add = |walk: &mut Walk, folder: &Path, target: Target| -> Result<()> {
+            let files = walk.pictures(folder)?;
+            if files.is_empty() {
+                return Err(Error::Empty { path: folder.into(), what: "pictures" });
+            }
+            for (id, path) in files {
+                let group = options.group.group(&id, &path)?;
+                entries.push((path, Record { group, id, target: target.clone() }));
+            }
+            Ok(())
         };
-        let entries = pictures(base)?.into_iter().map(entry).collect();
-        Ok(Self { task: Task::Unlabelled, decode: options.decode, entries })
+        let (folders, classes) = match options.unlabelled {
+            true => (BTreeMap::new(), None),
+            false => class_folders(&mut walk, root, &base, options)?,
+        };
+        let task = match classes {
+            None => {
+                add(&mut walk, &base, Target::None)?;
+                Task::Unlabelled
+            }
+            Some(classes) => {
+                for (name, folder) in &folders {
+                    let Some(class) = classes.iter().position(|known| known == name) else {
+                        let (place, class) = (folder.display().to_string(), name.clone());
+                        return Err(Error::UnknownClass { place, class, known: classes });
+                    };
+                    add(&mut walk, folder, Target::Class(class))?;
+                }
+                Task::SingleLabel { classes }
+            }
+        };
+        Ok(Self { task, decode: options.decode, entries, left_out: walk.left_out() })
     }
 
     /// The file of a sample.
@@ -144,16 +153,36 @@ impl Dataset for ImageFolder {
         Ok(Sample { record: record.clone(), image })
     }
 
+    fn left_out(&self) -> Vec<LeftOut> {
+        self.left_out.list()
+    }
+
     fn file(&self, index: usize) -> Option<PathBuf> {
         self.path(index).map(Path::to_path_buf)
     }
 }
 
-fn record(root: &Path, path: &Path, rule: GroupRule, target: Target) -> Record {
-    let below = path.strip_prefix(root).unwrap_or(path);
-    let parts: Vec<_> = below.iter().map(|part| part.to_string_lossy()).collect();
-    let id = parts.join("/");
-    Record { group: rule.group(&id, path), id, target }
+/// Folders by class and the names of the classes; none where there are no folders.
+type Classes = (BTreeMap<String, PathBuf>, Option<Vec<String>>);
+
+fn class_folders(
+    walk: &mut Walk,
+    root: &Path,
+    base: &Path,
+    options: &ImageFolderOptions,
+) -> Result<Classes> {
+    let (folders, loose) = walk.children(base)?;
+    if folders.is_empty() {
+        // All is listed once more; what was left out here must not count twice.
+        walk.forget_left_out();
+        return Ok((folders, None));
+    }
+    check_layout(base, &folders, loose.first(), options)?;
+    let classes = match &options.classes {
+        Some(classes) => classes.clone(),
+        None => default_classes(walk, root, &folders, options)?,
+    };
+    Ok((folders, Some(classes)))
 }
 
 /// Names a split's folder may have.
@@ -165,12 +194,20 @@ fn split_names(split: Split) -> &'static [&'static str] {
     }
 }
 
-fn split_folder(root: &Path, split: Split) -> Result<PathBuf> {
-    let mut candidates = split_names(split).iter().map(|name| root.join(name));
-    candidates.find(|path| path.is_dir()).ok_or_else(|| Error::Layout {
-        path: root.into(),
-        reason: format!("it has no folder '{}'", split_names(split).join("' or '")),
-    })
+fn find_split(walk: &Walk, split: Split) -> Result<Option<PathBuf>> {
+    for name in split_names(split) {
+        if let Some(folder) = walk.folder(name)? {
+            return Ok(Some(folder));
+        }
+    }
+    Ok(None)
+}
+
+/// Names that look like a split, some of which nobody reads as one.
+fn looks_like_a_split(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let known = Split::ALL.iter().any(|&split| split_names(split).contains(&name.as_str()));
+    known || matches!(name.as_str(), "training" | "testing" | "validate" | "dev")
 }
 
 /// Folders that are splits would silently become classes, and loose pictures would be lost.
@@ -181,13 +218,15 @@ fn check_layout(
     options: &ImageFolderOptions,
 ) -> Result<()> {
     let fail = |reason| Err(Error::Layout { path: base.into(), reason });
-    let is_split =
-        |name: &String| Split::ALL.iter().any(|&split| split_names(split).contains(&name.as_str()));
-    if options.split.is_none() && options.classes.is_none() && folders.keys().all(is_split) {
-        let names: Vec<&str> = folders.keys().map(String::as_str).collect();
+    let splits: Vec<&str> =
+        folders.keys().map(String::as_str).filter(|name| looks_like_a_split(name)).collect();
+    let taken = splits.len() > 1 || splits.len() == folders.len();
+    if options.split.is_none() && options.classes.is_none() && taken {
         return fail(format!(
-            "its folders ({}) are splits, not classes: choose one with ImageFolderOptions::split",
-            names.join(", ")
+            "its folders {} are splits, not classes: choose one with ImageFolderOptions::split \
+             (`train`, `val` or `valid` or `validation`, `test`), or name the classes with \
+             ImageFolderOptions::classes",
+            splits.join(", ")
         ));
     }
     match loose {
@@ -201,64 +240,16 @@ fn check_layout(
 
 /// The training split decides the classes, so that numbers agree between splits.
 fn default_classes(
+    walk: &Walk,
     root: &Path,
     folders: &BTreeMap<String, PathBuf>,
     options: &ImageFolderOptions,
 ) -> Result<Vec<String>> {
     if options.split.is_some_and(|split| split != Split::Train)
-        && let Ok(train) = split_folder(root, Split::Train)
+        && let Some(train) = find_split(walk, Split::Train)?
     {
-        return Ok(children(&train)?.0.into_keys().collect());
+        // Of its own, since this data set leaves out nothing of the training split.
+        return Ok(Walk::new(root)?.children(&train)?.0.into_keys().collect());
     }
     Ok(folders.keys().cloned().collect())
-}
-
-/// Sub-folders by name, and pictures that lie beside them.
-fn children(folder: &Path) -> Result<(BTreeMap<String, PathBuf>, Vec<PathBuf>)> {
-    let (mut folders, mut loose) = (BTreeMap::new(), Vec::new());
-    for entry in walk(folder).max_depth(1) {
-        let entry = entry.map_err(|error| io_error(folder, error))?;
-        if hidden(&entry) {
-            continue;
-        }
-        if entry.file_type().is_dir() {
-            folders.insert(entry.file_name().to_string_lossy().into_owned(), entry.into_path());
-        } else if is_picture(&entry) {
-            loose.push(entry.into_path());
-        }
-    }
-    Ok((folders, loose))
-}
-
-/// All pictures below a folder, sorted; at least one.
-fn pictures(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in walk(folder).into_iter().filter_entry(|entry| !hidden(entry)) {
-        let entry = entry.map_err(|error| io_error(folder, error))?;
-        if is_picture(&entry) {
-            files.push(entry.into_path());
-        }
-    }
-    if files.is_empty() {
-        return Err(Error::Empty { path: folder.into(), what: "pictures" });
-    }
-    Ok(files)
-}
-
-/// Sorted by name, so that indices do not depend on the file system.
-fn walk(folder: &Path) -> WalkDir {
-    WalkDir::new(folder).min_depth(1).sort_by_file_name().follow_links(false)
-}
-
-fn hidden(entry: &DirEntry) -> bool {
-    entry.file_name().to_string_lossy().starts_with('.')
-}
-
-fn is_picture(entry: &DirEntry) -> bool {
-    entry.file_type().is_file() && files::is_picture(&entry.file_name().to_string_lossy())
-}
-
-fn io_error(folder: &Path, error: walkdir::Error) -> Error {
-    let path = error.path().unwrap_or(folder).to_path_buf();
-    Error::Io { path, source: error.into() }
 }

@@ -16,6 +16,7 @@ mod guard;
 mod hash;
 #[cfg(feature = "hub")]
 mod hub_dataset;
+mod left_out;
 mod loader;
 mod medmnist;
 mod memory;
@@ -51,6 +52,7 @@ pub use folder::{GroupRule, ImageFolder, ImageFolderOptions};
 pub use fraction::{all_but_fold, folds_by_group, fraction};
 #[cfg(feature = "hub")]
 pub use hub_dataset::{HubDataset, HubImages};
+pub use left_out::LeftOut;
 pub use loader::{
     Batch, BatchBuffer, EpochIter, ErrorPolicy, Loader, LoaderConfig, Position, Skipped,
 };
@@ -148,6 +150,20 @@ pub trait Dataset: Send + Sync {
         ""
     }
 
+    /// The whole data sets that this one is put together from or translated, each in its own labels
+    /// and with its own card, by name; none for one that stands for itself. What is expected of
+    /// such a data set is expected of these ([`describe`]).
+    fn constituents(&self) -> Vec<(&str, &dyn Dataset)> {
+        Vec::new()
+    }
+
+    /// What the files have and the samples have not: rows without a file or a label, links, and so
+    /// on. What the description of the data set does not ask for (another split or view) is no
+    /// part of it.
+    fn left_out(&self) -> Vec<LeftOut> {
+        Vec::new()
+    }
+
     /// The file that holds this sample's picture and no other, if there is one: the cache watches
     /// it for changes, and the audit compares its bytes.
     fn file(&self, _index: usize) -> Option<PathBuf> {
@@ -161,16 +177,35 @@ pub trait Dataset: Send + Sync {
     }
 }
 
-/// Within `impl Dataset`: attributes and files of the samples are those of the wrapped data set in
-/// the named field, sample for sample.
+/// Within `impl Dataset`: attributes and files of the samples, and what became no sample, are those
+/// of the wrapped data set in the named field, sample for sample; and so are its constituents,
+/// unless the wrapped data set is itself to be the only one (`translated`).
 macro_rules! forward_provenance {
     ($inner:ident) => {
+        fn constituents(&self) -> Vec<(&str, &dyn $crate::Dataset)> {
+            self.$inner.constituents()
+        }
+
+        $crate::forward_provenance!(@samples $inner);
+    };
+    ($inner:ident, translated) => {
+        fn constituents(&self) -> Vec<(&str, &dyn $crate::Dataset)> {
+            vec![("", self.$inner.as_ref())]
+        }
+
+        $crate::forward_provenance!(@samples $inner);
+    };
+    (@samples $inner:ident) => {
         fn attribute_names(&self) -> &[String] {
             self.$inner.attribute_names()
         }
 
         fn attribute(&self, index: usize, name: &str) -> $crate::Result<Option<String>> {
             self.$inner.attribute(index, name)
+        }
+
+        fn left_out(&self) -> Vec<$crate::LeftOut> {
+            self.$inner.left_out()
         }
 
         fn file(&self, index: usize) -> Option<std::path::PathBuf> {

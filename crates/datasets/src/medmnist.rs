@@ -8,6 +8,15 @@ use crate::{
     Card, Dataset, Error, MedMnistInfo, MedMnistTask, Record, Result, Sample, Target, Task,
 };
 
+/// More labels per picture than this are taken for a damaged file (`MedMNIST` has 14 at most).
+const MAX_FINDINGS: usize = 1000;
+/// More pictures than this are taken for a damaged file (`MedMNIST` has 165,466 at most).
+const MAX_PICTURES: usize = 10_000_000;
+/// Most bytes of the labels of one split.
+const MAX_LABELS: u64 = 1 << 30;
+/// Most bytes of the pictures of one split in a file of another name; those of `MedMNIST` are as
+/// many as its card and size say, 13.5 GB at most.
+const MAX_UNKNOWN: u64 = 4 << 30;
 /// Classes beyond this number are taken for a damaged file (`MedMNIST` has 14 at most).
 const MAX_CLASSES: i64 = 10_000;
 
@@ -17,7 +26,8 @@ const MAX_CLASSES: i64 = 10_000;
 pub enum Split {
     /// For fitting.
     Train,
-    /// For choosing between models.
+    /// For choosing between models; in files also `valid`, `validate` or `validation`.
+    #[serde(alias = "valid", alias = "validate", alias = "validation")]
     Val,
     /// For the final number.
     Test,
@@ -57,6 +67,7 @@ pub struct MedMnist {
     path: PathBuf,
     info: Option<&'static MedMnistInfo>,
     split: Split,
+    part: &'static str,
     task: Task,
     width: usize,
     height: usize,
@@ -84,13 +95,15 @@ impl MedMnist {
         let known = MedMnistInfo::of_file(path);
         let info = known.map(|(info, _)| info);
         let task = task_of(path, &labels, info)?;
+        let part = part_of(info, &labels, split);
         let Some(own) = labels.into_iter().find(|labels| labels.split == split) else {
             return Err(Error::Empty { path: path.into(), what: "labels" });
         };
 
         let name = format!("{split}_images");
         let fail = |reason| Error::Array { path: path.into(), array: name.clone(), reason };
-        let (shape, pixels) = npz.array(&name)?.into_u8().map_err(fail)?;
+        // Looked at before the pictures are unpacked.
+        let shape = npz.shape_of_bytes(&name)?;
         let (count, height, width, channels) = picture_shape(&shape).map_err(fail)?;
         if count == 0 {
             return Err(Error::Empty { path: path.into(), what: "pictures in this split" });
@@ -106,8 +119,13 @@ impl MedMnist {
                 format!("shape {shape:?}, but {} has {size} x {size} x {channels}", info.key);
             return Err(fail(reason));
         }
-        let targets = own.targets();
-        Ok(Self { path: path.into(), info, split, task, width, height, channels, pixels, targets })
+        let limit = match known {
+            Some((info, _)) => largest(info, count).map(|()| u64::MAX).map_err(fail)?,
+            None => MAX_UNKNOWN,
+        };
+        let pixels = npz.array(&name, limit)?.into_bytes();
+        let (path, targets) = (path.into(), own.targets());
+        Ok(Self { path, info, split, part, task, width, height, channels, pixels, targets })
     }
 
     /// The split that was opened.
@@ -154,13 +172,38 @@ impl Dataset for MedMnist {
         self.info.map(|info| &info.card)
     }
 
+    /// `train`, or `train, version 2` for a set that version 2+ has made anew.
     fn part(&self) -> &str {
-        self.split.name()
+        self.part
     }
 
     fn container(&self, index: usize) -> Option<PathBuf> {
         (index < self.len()).then(|| self.path.clone())
     }
+}
+
+/// Refuses more pictures than the largest split has, which would be a file under another's name.
+fn largest(info: &MedMnistInfo, count: usize) -> std::result::Result<(), String> {
+    match info.card.counts.iter().map(|expected| expected.samples).max() {
+        Some(most) if count > most => {
+            Err(format!("{count} pictures, but no split of {} has more than {most}", info.key))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The part of the card: that of version 2 where all three splits have its sizes.
+fn part_of(info: Option<&MedMnistInfo>, labels: &[Labels], split: Split) -> &'static str {
+    let old = |split: Split| match split {
+        Split::Train => "train, version 2",
+        Split::Val => "val, version 2",
+        Split::Test => "test, version 2",
+    };
+    let fits = |labels: &Labels| {
+        let expected = info.and_then(|info| info.card.expected(old(labels.split)));
+        expected.is_some_and(|expected| expected.samples == labels.count)
+    };
+    if labels.iter().all(fits) { old(split) } else { split.name() }
 }
 
 /// Count, height, width, channels.
@@ -183,15 +226,23 @@ struct Labels {
 impl Labels {
     fn read(npz: &mut Npz, path: &Path, split: Split) -> Result<Self> {
         let name = format!("{split}_labels");
-        let array = npz.array(&name)?;
-        let (count, columns) = match *array.shape.as_slice() {
+        // Looked at before the labels are unpacked.
+        let shape = npz.shape(&name)?;
+        let (count, columns) = match *shape.as_slice() {
             [count] => (count, 1),
-            [count, columns] if columns > 0 => (count, columns),
+            [count, columns] if (1..=MAX_FINDINGS).contains(&columns) => (count, columns),
             _ => {
-                let reason = format!("shape {:?} is neither (N,) nor (N, L)", array.shape);
+                let reason = format!(
+                    "shape {shape:?} is neither (N,) nor (N, L) with at most {MAX_FINDINGS} labels"
+                );
                 return Err(Error::Array { path: path.into(), array: name, reason });
             }
         };
+        if count > MAX_PICTURES {
+            let reason = format!("{count} pictures; at most {MAX_PICTURES} are read");
+            return Err(Error::Array { path: path.into(), array: name, reason });
+        }
+        let array = npz.array(&name, MAX_LABELS)?;
         Ok(Self { split, array, count, columns })
     }
 

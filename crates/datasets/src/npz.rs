@@ -1,17 +1,22 @@
 //! Just enough of NumPy's npz for arrays of integers.
 //!
 //! A header of our own instead of a Python literal parser: this one does not recurse, does not
-//! multiply unchecked and allocates only what has really been read.
+//! multiply unchecked and allocates only what has really been read, up to a limit.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use zip::ZipArchive;
+use zip::read::ZipFile;
 use zip::result::ZipError;
 
 use crate::{Error, Result};
 
+/// Deflate, which packs arrays, makes no byte into more than 1032; so no more can be claimed.
+const MOST_UNPACKED: u64 = 1032;
+/// Memory is taken in steps of at least so many bytes.
+const STEP: usize = 1 << 20;
 /// Longest header read; NumPy's own is about a hundred bytes.
 const MAX_HEADER: usize = 64 * 1024;
 
@@ -24,7 +29,6 @@ pub(crate) struct Npz {
 /// Integers of one array in C order.
 #[derive(Debug)]
 pub(crate) struct Array {
-    pub(crate) shape: Vec<usize>,
     kind: Kind,
     bytes: Vec<u8>,
 }
@@ -45,42 +49,89 @@ impl Npz {
         Ok(Self { path: path.into(), zip })
     }
 
-    /// Reads one array; memory is bounded by what the archive really holds.
-    pub(crate) fn array(&mut self, name: &str) -> Result<Array> {
-        let path = &self.path;
+    /// The shape of an array, without its elements.
+    pub(crate) fn shape(&mut self, name: &str) -> Result<Vec<usize>> {
+        Ok(self.header(name)?.0)
+    }
+
+    /// The shape of an array whose elements are bytes.
+    pub(crate) fn shape_of_bytes(&mut self, name: &str) -> Result<Vec<usize>> {
+        let (shape, kind) = self.header(name)?;
+        if kind.width == 1 && !kind.signed {
+            return Ok(shape);
+        }
+        let reason = format!("elements are {} but must be u8", kind.describe());
+        Err(Error::Array { path: self.path.clone(), array: name.into(), reason })
+    }
+
+    fn header(&mut self, name: &str) -> Result<(Vec<usize>, Kind)> {
+        let path = self.path.clone();
+        let mut entry = self.entry(name)?;
+        read_header(&mut entry).map_err(|reason| Error::Array { path, array: name.into(), reason })
+    }
+
+    /// Reads one array of at most `limit` bytes; memory is bounded by what the archive really
+    /// holds, and by the header.
+    pub(crate) fn array(&mut self, name: &str, limit: u64) -> Result<Array> {
+        let path = self.path.clone();
         let fail = |reason: String| Error::Array { path: path.clone(), array: name.into(), reason };
-        let mut entry = match self.zip.by_name(&format!("{name}.npy")) {
-            Ok(entry) => entry,
-            Err(ZipError::FileNotFound) => return Err(fail("it is missing".into())),
-            Err(error) => return Err(fail(error.to_string())),
-        };
+        let mut entry = self.entry(name)?;
+        let packed = entry.compressed_size();
         let (shape, kind) = read_header(&mut entry).map_err(fail)?;
         let expected = shape
             .iter()
             .try_fold(kind.width, |product, &side| product.checked_mul(side))
-            .ok_or_else(|| fail(format!("shape {shape:?} is too large")))?;
-        let mut bytes = Vec::new();
-        // One byte more than expected tells a file that is too long; the vector grows with what
-        // arrives, not with what the header claims.
-        entry
-            .take((expected as u64).saturating_add(1))
-            .read_to_end(&mut bytes)
-            .map_err(|error| fail(format!("truncated or damaged: {error}")))?;
-        if bytes.len() != expected {
-            let word = if bytes.len() < expected { "fewer" } else { "more" };
-            return Err(fail(format!("{word} bytes than the {expected} of shape {shape:?}")));
+            .filter(|&bytes| bytes as u64 <= limit)
+            .ok_or_else(|| fail(format!("shape {shape:?} is too large (limit {limit} bytes)")))?;
+        if expected as u64 > packed.saturating_mul(MOST_UNPACKED) {
+            let reason = format!(
+                "shape {shape:?} has {expected} bytes, but only {packed} packed ones are there"
+            );
+            return Err(fail(reason));
         }
-        Ok(Array { shape, kind, bytes })
+        let bytes = read_exactly(&mut entry, expected)
+            .map_err(|reason| fail(format!("{reason} (shape {shape:?})")))?;
+        Ok(Array { kind, bytes })
+    }
+
+    fn entry(&mut self, name: &str) -> Result<ZipFile<'_, BufReader<File>>> {
+        let path = self.path.clone();
+        self.zip.by_name(&format!("{name}.npy")).map_err(|error| {
+            let reason = match error {
+                ZipError::FileNotFound => "it is missing".into(),
+                error => error.to_string(),
+            };
+            Error::Array { path, array: name.into(), reason }
+        })
+    }
+}
+
+/// Reads so many bytes and no more. The vector grows with what arrives.
+fn read_exactly(reader: &mut impl Read, expected: usize) -> std::result::Result<Vec<u8>, String> {
+    let mut bytes: Vec<u8> = Vec::new();
+    while bytes.len() < expected {
+        let step = bytes.len().max(STEP).min(expected - bytes.len());
+        bytes.try_reserve_exact(step).map_err(|_| format!("no memory for its {expected} bytes"))?;
+        let read = reader
+            .take(step as u64)
+            .read_to_end(&mut bytes)
+            .map_err(|error| format!("truncated or damaged: {error}"))?;
+        if read == 0 {
+            return Err(format!("fewer bytes than the {expected} of its header"));
+        }
+    }
+    // Only its end shows whether the whole was undamaged.
+    match reader.read(&mut [0]) {
+        Ok(0) => Ok(bytes),
+        Ok(_) => Err(format!("more bytes than the {expected} of its header")),
+        Err(error) => Err(format!("truncated or damaged: {error}")),
     }
 }
 
 impl Array {
-    /// The elements as bytes, if they are bytes.
-    pub(crate) fn into_u8(self) -> std::result::Result<(Vec<usize>, Vec<u8>), String> {
-        if self.kind.width != 1 || self.kind.signed {
-            return Err(format!("elements are {} but must be u8", self.kind.describe()));
-        }
-        Ok((self.shape, self.bytes))
+    /// The elements as they are stored.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// The elements as integers; unsigned ones beyond `i64` saturate.
@@ -224,6 +275,20 @@ mod tests {
         let (shape, _) =
             parse_header("{'descr': '|u1', 'fortran_order': False, 'shape': (), }").unwrap();
         assert!(shape.is_empty());
+    }
+
+    #[test]
+    fn memory_grows_with_what_arrives() {
+        let read = |there: usize, expected: usize| read_exactly(&mut &vec![7; there][..], expected);
+        for size in [0, 1, STEP - 1, STEP, STEP + 1, 5 * STEP + 3] {
+            let bytes = read(size, size).unwrap();
+            assert_eq!((bytes.len(), bytes.capacity()), (size, size));
+            assert!(read(size, size + 1).unwrap_err().contains("fewer"));
+            assert!(read(size + 1, size).unwrap_err().contains("more"));
+        }
+        // Nobody has so much memory; a little has arrived.
+        assert!(read(10, isize::MAX as usize).unwrap_err().contains("fewer"));
+        assert!(read(3 * STEP, usize::MAX).unwrap_err().contains("fewer"));
     }
 
     #[test]

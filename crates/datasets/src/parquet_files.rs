@@ -13,19 +13,21 @@ use vit_transforms::decode_bytes_with;
 use crate::files::{FileOptions, Sheet};
 use crate::table::CsvTable;
 use crate::{
-    Card, CsvLabels, CsvOptions, Dataset, Error, FileDataset, OnMissing, Record, Result, Sample,
-    Task,
+    Card, CsvLabels, CsvOptions, Dataset, Error, FileDataset, LeftOut, OnMissing, Record, Result,
+    Sample, Task,
 };
 
-/// Most bytes that the cells of a table may have together, in all of its files.
-const MAX_BYTES: usize = 4 << 30;
+/// Most bytes that the cells of a table may have together, in all of its files, unless
+/// [`CsvOptions::max_bytes`] says something else.
+const MAX_BYTES: u64 = 4 << 30;
 /// Most rows of one file; a few bytes can claim any number of equal ones.
 const MAX_ROWS: usize = 100_000_000;
 
 /// Reads the columns of simple types as text; lists, groups and bytes are left out.
-pub(crate) fn read_sheet(path: &Path) -> Result<Sheet> {
+pub(crate) fn read_sheet(path: &Path, max_bytes: Option<u64>) -> Result<Sheet> {
     let mut rows = Vec::new();
-    let (header, _) = each_row(path, None, &mut 0, &mut |cells, _| {
+    let mut room = Room::new(max_bytes);
+    let (header, _) = each_row(path, None, &mut room, &mut |cells, _| {
         rows.push(cells.iter().map(String::as_str).collect::<StringRecord>());
         Ok(())
     })?;
@@ -35,7 +37,8 @@ pub(crate) fn read_sheet(path: &Path) -> Result<Sheet> {
 /// Pictures inside of Parquet files, as the data sets of the Hugging Face hub have them: a column of
 /// bytes, or a group with a field `bytes`, beside columns of labels.
 ///
-/// All pictures are held in memory as they are packed (PNG, JPEG).
+/// All pictures are held in memory as they are packed (PNG, JPEG), up to
+/// [`CsvOptions::max_bytes`].
 #[derive(Debug, Clone)]
 pub struct ParquetImages {
     /// Each file with the number of its first row.
@@ -82,11 +85,11 @@ impl ParquetImages {
         prefix: &str,
     ) -> Result<Self> {
         let (mut rows, mut pictures, mut shards) = (Vec::new(), Vec::new(), Vec::new());
-        let mut bytes = 0;
+        let mut room = Room::new(options.max_bytes);
         let mut first: Option<(Vec<String>, Classes)> = None;
         for path in paths {
             shards.push((pictures.len(), path.clone()));
-            let found = each_row(path, Some(column), &mut bytes, &mut |cells, picture| {
+            let found = each_row(path, Some(column), &mut room, &mut |cells, picture| {
                 let number = format!("{prefix}{:09}", pictures.len());
                 pictures.push(picture);
                 let cells = cells.iter().map(String::as_str).chain([number.as_str()]);
@@ -264,26 +267,55 @@ impl Dataset for ParquetImages {
         self.data.card()
     }
 
+    fn left_out(&self) -> Vec<LeftOut> {
+        self.data.left_out()
+    }
+
     fn container(&self, index: usize) -> Option<PathBuf> {
         let row = self.row(&self.record(index).ok()?);
         self.shard(row).map(|(_, path)| path.clone())
     }
 }
 
+/// Bytes that may still come.
+struct Room {
+    limit: u64,
+    left: u64,
+}
+
+impl Room {
+    fn new(limit: Option<u64>) -> Self {
+        let limit = limit.unwrap_or(MAX_BYTES);
+        Self { limit, left: limit }
+    }
+
+    fn take(&mut self, bytes: usize) -> std::result::Result<(), String> {
+        let left = self.left.checked_sub(bytes as u64);
+        self.left = left.ok_or_else(|| {
+            format!(
+                "its cells have more than {} bytes together, which would be held in memory; allow \
+                 more with `max_bytes`, or put the pictures into files",
+                self.limit
+            )
+        })?;
+        Ok(())
+    }
+}
+
 type Visit<'a> = &'a mut dyn FnMut(&[String], Vec<u8>) -> std::result::Result<(), String>;
 
 /// Calls `visit` with the text of every row, and with the bytes of the picture if a column for them
-/// is named. Gives the names of the text columns and of classes. `bytes` counts across files.
+/// is named. Gives the names of the text columns and of classes. `room` is that of all files.
 fn each_row(
     path: &Path,
     picture: Option<&str>,
-    bytes: &mut usize,
+    room: &mut Room,
     visit: Visit<'_>,
 ) -> Result<(Vec<String>, Classes)> {
     let file = File::open(path).map_err(|source| Error::Io { path: path.into(), source })?;
     // The format is intricate and the file foreign: a decoder that gives up must not stop the
     // program. Nothing that was being changed is looked at afterwards.
-    let result = catch_unwind(AssertUnwindSafe(|| visit_rows(path, file, picture, bytes, visit)));
+    let result = catch_unwind(AssertUnwindSafe(|| visit_rows(path, file, picture, room, visit)));
     result.unwrap_or_else(|_| Err(archive(path, "its decoder gave up".into())))
 }
 
@@ -295,7 +327,7 @@ fn visit_rows(
     path: &Path,
     file: File,
     picture: Option<&str>,
-    bytes: &mut usize,
+    room: &mut Room,
     visit: Visit<'_>,
 ) -> Result<(Vec<String>, Classes)> {
     let fail = |error: parquet::errors::ParquetError| archive(path, error.to_string());
@@ -334,10 +366,8 @@ fn visit_rows(
                 cells.push(text(&field));
             }
         }
-        *bytes += encoded.len() + cells.iter().map(String::len).sum::<usize>();
-        if *bytes > MAX_BYTES {
-            return Err(archive(path, format!("more than {MAX_BYTES} bytes in its cells")));
-        }
+        room.take(encoded.len() + cells.iter().map(String::len).sum::<usize>())
+            .map_err(|reason| archive(path, reason))?;
         visit(&cells, encoded).map_err(|reason| archive(path, reason))?;
     }
     Ok((header, classes(&features(&reader))))

@@ -2,13 +2,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::files::read_json;
 use crate::{
-    CheXpert, ChestXray14, Covidx, CsvOptions, CsvTable, Dataset, GastroVision, GroupRule,
+    CheXpert, ChestXray14, Covidx, CsvOptions, CsvTable, Dataset, Error, GastroVision, GroupRule,
     HyperKvasir, HyperKvasirUnlabelled, INaturalist, ImageFolder, ImageFolderOptions, ImageNet,
-    MedMnist, MimicCxr, PathList, Result, RsnaPneumonia, Split, SslEndoscopyCsv, TarOptions,
-    TarShards, XrayList, XrayListKind,
+    MedMnist, MedMnistInfo, MimicCxr, PathList, Result, RsnaPneumonia, Split, SslEndoscopyCsv,
+    TarOptions, TarShards, XrayList, XrayListKind,
 };
 
 const NIH: &str = "nih";
@@ -22,10 +23,10 @@ const MIMIC: &str = "mimic";
 /// use vit_datasets::DataSource;
 /// let text = r#"{"reader": "che_xpert", "root": "CheXpert-v1.0-small", "split": "train",
 ///                "policy": "medical_mae", "frontal_only": true}"#;
-/// let source: DataSource = serde_json::from_str(text)?;
+/// let source = DataSource::parse(text)?;
 /// assert!(matches!(&source, DataSource::CheXpert(reader) if reader.frontal_only));
 /// assert!(source.open().is_err(), "it is not on this disk");
-/// # Ok::<(), serde_json::Error>(())
+/// # Ok::<(), vit_datasets::Error>(())
 /// ```
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "reader", rename_all = "snake_case")]
@@ -108,16 +109,36 @@ impl DataSource {
     /// Reads a description from a JSON file. Paths in it are taken as they are.
     ///
     /// # Errors
-    /// [`crate::Error::Io`], and [`crate::Error::Json`] naming what is wrong.
+    /// [`Error::Io`], and [`Error::Json`] naming what is wrong, a key that no reader has too.
     pub fn read(path: &Path) -> Result<Self> {
-        read_json(path)
+        let value: Value = read_json(path)?;
+        Self::from_value(&value).map_err(|reason| Error::Json { path: path.into(), reason })
+    }
+
+    /// Understands a description in JSON. Unlike serde alone, it refuses keys that are not read: a
+    /// setting that silently does nothing.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming what is wrong.
+    pub fn parse(json: &str) -> Result<Self> {
+        let config = |reason| Error::Config { option: "DataSource", reason };
+        let value = serde_json::from_str(json).map_err(|error| config(error.to_string()))?;
+        Self::from_value(&value).map_err(config)
+    }
+
+    fn from_value(value: &Value) -> std::result::Result<Self, String> {
+        let source = Self::deserialize(value).map_err(|error| error.to_string())?;
+        let read = serde_json::to_value(&source).map_err(|error| error.to_string())?;
+        check_keys(value, &read)?;
+        Ok(source)
     }
 
     /// Within what equal names of groups are one patient; the same wherever the source stands.
     ///
     /// A published data set is one population, whoever made the list of it. Readers of anybody's
     /// files are one population if they tell patients (`files`), since nothing says that two
-    /// folders are of two hospitals; where each picture is its own group, it is the folder's.
+    /// folders are of two hospitals; where each picture is its own group, it is the folder's. Groups
+    /// of archives that tell no patients hold the archive's path themselves.
     #[must_use]
     pub fn population(&self) -> String {
         let below = |root: &Path| {
@@ -135,10 +156,11 @@ impl DataSource {
             #[cfg(feature = "hub")]
             Self::Hub(reader) => reader.repo.clone(),
             Self::PathList(list) => below(&list.root),
-            // The file's name without its ending: `pathmnist_64`.
-            Self::MedMnist { path, .. } => {
-                path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
-            }
+            // `pathmnist` in every size, or else the file's name without its ending.
+            Self::MedMnist { path, .. } => match MedMnistInfo::of_file(path) {
+                Some((info, _)) => info.key.into(),
+                None => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+            },
             Self::GastroVision(_) => "gastrovision".into(),
             Self::HyperKvasir(_) | Self::HyperKvasirUnlabelled(_) => "hyperkvasir".into(),
             Self::SslEndoscopyCsv(csv) => below(&csv.root),
@@ -158,7 +180,7 @@ impl DataSource {
         }
     }
 
-    /// Its name in the columns of [`Vocabulary::chest_xray`](crate::Vocabulary::chest_xray).
+    /// Its name in the columns of [`Vocabulary::xray_union`](crate::Vocabulary::xray_union).
     #[must_use]
     pub fn vocabulary_source(&self) -> Option<&'static str> {
         let name = self.population();
@@ -196,4 +218,23 @@ impl DataSource {
             Self::PathList(reader) => Arc::new(reader.open()?),
         })
     }
+}
+
+/// Compares what was given with what it was read as.
+fn check_keys(given: &Value, read: &Value) -> std::result::Result<(), String> {
+    let (Value::Object(given), Value::Object(read)) = (given, read) else { return Ok(()) };
+    if let Some(key) = given.keys().find(|key| !read.contains_key(*key)) {
+        let known: Vec<&str> = read.keys().map(String::as_str).collect();
+        return Err(format!("unknown key '{key}'; known are {}", known.join(", ")));
+    }
+    // A description has no maps whose keys are data, and a variant of an enum is written as it was
+    // read; what may be written in several ways (the name of a preset) is no object there.
+    given.iter().filter_map(|(key, value)| Some((value, read.get(key)?))).try_for_each(
+        |(given, read)| match (given, read) {
+            (Value::Array(given), Value::Array(read)) => {
+                given.iter().zip(read).try_for_each(|(given, read)| check_keys(given, read))
+            }
+            _ => check_keys(given, read),
+        },
+    )
 }

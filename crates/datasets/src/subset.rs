@@ -1,9 +1,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::{Dataset, Error, Record, Result, Sample, Task};
+use crate::{Card, Dataset, Error, LeftOut, Record, Result, Sample, Task};
 
 /// Some samples of a data set, in an order of their own.
+///
+/// It has the card of the whole, but is none of its parts, so that no counts are expected of it.
 #[derive(Clone)]
 pub struct Subset {
     dataset: Arc<dyn Dataset>,
@@ -57,6 +59,15 @@ impl Dataset for Subset {
 
     fn attribute(&self, index: usize, name: &str) -> Result<Option<String>> {
         self.dataset.attribute(self.inner(index)?, name)
+    }
+
+    fn card(&self) -> Option<&'static Card> {
+        self.dataset.card()
+    }
+
+    /// What the whole data set left out.
+    fn left_out(&self) -> Vec<LeftOut> {
+        self.dataset.left_out()
     }
 
     fn file(&self, index: usize) -> Option<PathBuf> {

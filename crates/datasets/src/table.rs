@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use vit_transforms::DecodeOptions;
 
 use crate::files::{Builder, Line, Row, Sheet};
+use crate::left_out::LeftOutLog;
 use crate::{
     Card, Dataset, Error, FileDataset, FileOptions, OnMissing, Record, Result, Sample, Target, Task,
 };
@@ -25,7 +26,8 @@ pub enum CsvLabels {
         /// all are whole numbers).
         #[serde(default)]
         classes: Option<Vec<String>>,
-        /// Leaves out rows without a class instead of failing.
+        /// Leaves out rows without a class, and counts them ([`Dataset::left_out`]), instead of
+        /// failing.
         #[serde(default)]
         skip_missing: bool,
     },
@@ -79,6 +81,10 @@ pub struct CsvOptions {
     /// Limits of the decoder, and its rule for DICOM.
     #[serde(default)]
     pub decode: DecodeOptions,
+    /// Most bytes that are read of the table, unpacked; without it, 1 GiB of text, or 4 GiB in the
+    /// cells of Parquet files together, which hold the pictures themselves.
+    #[serde(default)]
+    pub max_bytes: Option<u64>,
 }
 
 fn comma() -> u8 {
@@ -100,6 +106,7 @@ impl CsvOptions {
             delimiter: b',',
             missing: OnMissing::Refuse,
             decode: DecodeOptions::default(),
+            max_bytes: None,
         }
     }
 }
@@ -119,12 +126,13 @@ impl CsvTable {
     /// an earlier row has; [`Error::Outside`]; [`Error::UnknownClass`] and [`Error::Label`] for
     /// labels that do not exist; [`Error::MissingFiles`]; and [`Error::Empty`] when no row is left.
     pub fn open(csv: &Path, options: &CsvOptions) -> Result<Self> {
-        Self::from_sheet(&read(csv, options.delimiter)?, options)
+        Self::from_sheet(&read(csv, options)?, options)
     }
 
     pub(crate) fn from_sheet(sheet: &Sheet, options: &CsvOptions) -> Result<Self> {
         let columns = Columns::find(sheet, options)?;
-        let lines = columns.used(sheet, options)?;
+        let mut left_out = LeftOutLog::default();
+        let lines = columns.used(sheet, options, &mut left_out)?;
         let task = columns.task(&lines, &options.labels);
         let files = FileOptions { missing: options.missing, decode: options.decode };
         let attributes: Vec<&str> = columns
@@ -133,6 +141,7 @@ impl CsvTable {
             .filter_map(|&c| Some(sheet.header.get(c)?.as_str()))
             .collect();
         let mut builder = Builder::new(&sheet.path, &options.root, files, &attributes)?;
+        builder.also_left_out(left_out);
         for line in lines {
             builder.add(columns.row(line, &task, options)?)?;
         }
@@ -153,17 +162,15 @@ impl CsvTable {
 
 crate::files::delegate!(CsvTable);
 
-#[cfg(feature = "parquet")]
-fn read(path: &Path, delimiter: u8) -> Result<Sheet> {
+fn read(path: &Path, options: &CsvOptions) -> Result<Sheet> {
+    #[cfg(feature = "parquet")]
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet")) {
-        return crate::parquet_files::read_sheet(path);
+        return crate::parquet_files::read_sheet(path, options.max_bytes);
     }
-    Sheet::read(path, delimiter)
-}
-
-#[cfg(not(feature = "parquet"))]
-fn read(path: &Path, delimiter: u8) -> Result<Sheet> {
-    Sheet::read(path, delimiter)
+    match options.max_bytes {
+        Some(limit) => Sheet::read_up_to(path, options.delimiter, limit),
+        None => Sheet::read(path, options.delimiter),
+    }
 }
 
 /// Positions of the columns that are needed.
@@ -206,7 +213,12 @@ impl Columns {
     }
 
     /// The lines that pass the filter and have a class.
-    fn used<'a>(&self, sheet: &'a Sheet, options: &CsvOptions) -> Result<Vec<Line<'a>>> {
+    fn used<'a>(
+        &self,
+        sheet: &'a Sheet,
+        options: &CsvOptions,
+        left_out: &mut LeftOutLog,
+    ) -> Result<Vec<Line<'a>>> {
         let mut lines = Vec::new();
         for line in sheet.lines() {
             if let (Some(column), Some(filter)) = (self.filter, &options.filter)
@@ -218,6 +230,7 @@ impl Columns {
                 && self.labels.iter().all(|&label| line.cell(label).is_empty())
             {
                 if *skip_missing {
+                    left_out.note("rows without a class", || format!("line {}", line.number));
                     continue;
                 }
                 return Err(line.error(format!("column '{column}' has no class")));

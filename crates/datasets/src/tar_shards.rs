@@ -1,16 +1,19 @@
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use vit_transforms::{DecodeOptions, decode_bytes_with};
 
 use crate::files::{AttributeStore, is_picture};
-use crate::{Dataset, Error, Record, Result, Sample, Target, Task};
+use crate::left_out::LeftOutLog;
+use crate::{Dataset, Error, LeftOut, Record, Result, Sample, Target, Task};
 
 /// Most bytes of the files beside a picture: a class or some JSON.
 const MAX_SIDE_FILE: u64 = 1 << 20;
+/// Bytes of a block of a tar archive.
+const BLOCK: u64 = 512;
 /// More classes than this are taken for a damaged shard.
 const MAX_CLASSES: usize = 1_000_000;
 
@@ -56,15 +59,30 @@ pub struct TarOptions {
 ///
 /// Each archive is gone through once, without reading the pictures; later a picture is read from
 /// its place. Nothing is unpacked, so that no name in an archive can lead anywhere. Archives must
-/// not be packed with gzip, which has no places to go to.
+/// not be packed with gzip or another program, which leaves no places to go to.
+///
+/// Ids begin with the archive's name without its ending, behind as many of its folders as it takes
+/// to tell the archives apart. Without a field for the group, every picture is its own: the group
+/// is the archive's whole path and the picture's name, so that one archive in two parts is noticed.
 #[derive(Debug, Clone)]
 pub struct TarShards {
     task: Task,
     decode: DecodeOptions,
-    shards: Vec<PathBuf>,
+    shards: Vec<Shard>,
     places: Vec<Place>,
     records: Vec<Record>,
     attributes: AttributeStore,
+    left_out: LeftOutLog,
+}
+
+/// One archive.
+#[derive(Debug, Clone)]
+struct Shard {
+    path: PathBuf,
+    /// The path without links, to compare with others.
+    real: PathBuf,
+    /// What ids begin with; no other archive has it.
+    name: String,
 }
 
 /// Where a picture is.
@@ -89,20 +107,21 @@ impl TarShards {
     ///
     /// # Errors
     /// [`Error::Io`] when an archive cannot be read, [`Error::Archive`] when it is damaged,
-    /// truncated or packed, two samples of one archive have one key, or a sample has two pictures;
-    /// [`Error::Label`] when a label is missing or not what it must be; [`Error::Json`];
+    /// truncated or packed or given twice, two samples of one archive have one key, or a sample has
+    /// two pictures; [`Error::Label`] when a label is missing or not what it must be; [`Error::Json`];
     /// [`Error::Empty`] when there is no picture.
     pub fn open(shards: &[PathBuf], options: &TarOptions) -> Result<Self> {
         let names = options.attribute_fields.clone();
         let mut data = Self {
             task: Task::Unlabelled,
             decode: options.decode,
-            shards: shards.to_vec(),
+            shards: named(shards)?,
             places: Vec::new(),
             records: Vec::new(),
             attributes: AttributeStore::new(names),
+            left_out: LeftOutLog::default(),
         };
-        for (number, shard) in shards.iter().enumerate() {
+        for (number, shard) in data.shards.clone().iter().enumerate() {
             data.index(number, shard, options)?;
         }
         if data.records.is_empty() {
@@ -129,16 +148,31 @@ impl TarShards {
         Task::SingleLabel { classes: (0..count).map(|number| number.to_string()).collect() }
     }
 
-    fn index(&mut self, number: usize, path: &Path, options: &TarOptions) -> Result<()> {
-        let io = |source| Error::Io { path: path.into(), source };
-        let fail = |reason: String| Error::Archive { path: path.into(), reason };
-        let file = File::open(path).map_err(io)?;
-        let size = file.metadata().map_err(io)?.len();
-        let mut archive = tar::Archive::new(BufReader::new(file));
+    fn index(&mut self, number: usize, shard: &Shard, options: &TarOptions) -> Result<()> {
+        let path = &shard.path;
+        let io = |source| Error::Io { path: path.clone(), source };
+        let fail = |reason: String| Error::Archive { path: path.clone(), reason };
+        let mut file = BufReader::new(File::open(path).map_err(io)?);
+        let size = file.get_ref().metadata().map_err(io)?.len();
+        if let Some(packer) = packer(file.fill_buf().map_err(io)?) {
+            return Err(fail(format!(
+                "it is packed with {packer}; unpack it to a plain .tar, whose pictures can be read \
+                 from their places"
+            )));
+        }
+        let mut archive = tar::Archive::new(file);
         let mut parts = Parts::default();
         let mut seen = HashSet::new();
+        // Where the next header, or the block that ends the archive, must be.
+        let mut next = 0;
         for entry in archive.entries_with_seek().map_err(|error| fail(error.to_string()))? {
             let mut entry = entry.map_err(|error| fail(error.to_string()))?;
+            let stored = if entry.header().entry_type().is_gnu_sparse() {
+                entry.header().entry_size().map_err(io)?
+            } else {
+                entry.size()
+            };
+            next = after(entry.raw_file_position(), stored);
             if !entry.header().entry_type().is_file() {
                 continue;
             }
@@ -152,7 +186,7 @@ impl TarShards {
             }
             let Some((key, extension)) = split_key(&name) else { continue };
             if key != parts.key {
-                self.take(&std::mem::take(&mut parts), path, options)?;
+                self.take(&std::mem::take(&mut parts), shard, options)?;
                 if !seen.insert(key.to_owned()) {
                     return Err(fail(format!("sample '{key}' is in two places")));
                 }
@@ -170,30 +204,45 @@ impl TarShards {
                 parts.picture = Some((place, name));
             }
         }
-        self.take(&parts, path, options)
+        // Whoever writes a whole archive ends it with blocks of zeros; without them, nobody knows
+        // what is missing.
+        if next.saturating_add(BLOCK) > size {
+            return Err(fail("it has no end: it was cut short".into()));
+        }
+        self.take(&parts, shard, options)
     }
 
     /// A sample without a picture is left out.
-    fn take(&mut self, parts: &Parts, shard: &Path, options: &TarOptions) -> Result<()> {
-        let Some((place, name)) = &parts.picture else { return Ok(()) };
-        let stem = shard.file_stem().unwrap_or_default().to_string_lossy();
-        let id = format!("{stem}/{name}");
+    fn take(&mut self, parts: &Parts, shard: &Shard, options: &TarOptions) -> Result<()> {
+        let Some((place, name)) = &parts.picture else {
+            if !parts.key.is_empty() {
+                let place = || format!("{}, sample '{}'", shard.path.display(), parts.key);
+                self.left_out.note("samples without a picture", place);
+            }
+            return Ok(());
+        };
+        let id = format!("{}/{name}", shard.name);
         let wants_json = options.group_field.is_some()
             || !options.attribute_fields.is_empty()
             || matches!(options.labels, TarLabels::Findings { .. });
         let json = match &parts.json {
-            Some(text) if wants_json => serde_json::from_str(text).map_err(|error| {
-                Error::Json { path: shard.into(), reason: format!("'{}.json': {error}", parts.key) }
-            })?,
+            Some(text) if wants_json => {
+                serde_json::from_str(text).map_err(|error| Error::Json {
+                    path: shard.path.clone(),
+                    reason: format!("'{}.json': {error}", parts.key),
+                })?
+            }
             _ => serde_json::Value::Null,
         };
-        let target = target(parts, &json, &options.labels, shard)?;
+        let target = target(parts, &json, &options.labels, &shard.path)?;
         let group = match &options.group_field {
-            None => id.clone(),
-            Some(field) => scalar(&json, field).ok_or_else(|| Error::Json {
-                path: shard.into(),
-                reason: format!("'{}.json' has no '{field}' for the group", parts.key),
-            })?,
+            None => format!("{}/{name}", shard.real.display()),
+            Some(field) => {
+                scalar(&json, field).filter(|group| !group.is_empty()).ok_or_else(|| {
+                    let reason = format!("'{}.json' has no '{field}' for the group", parts.key);
+                    Error::Json { path: shard.path.clone(), reason }
+                })?
+            }
         };
         let values: Vec<String> = options
             .attribute_fields
@@ -205,6 +254,54 @@ impl TarShards {
         self.records.push(Record { id, group, target });
         Ok(())
     }
+}
+
+/// Gives each archive a name of its own, and refuses one that is given twice.
+fn named(paths: &[PathBuf]) -> Result<Vec<Shard>> {
+    let mut shards: Vec<Shard> = Vec::with_capacity(paths.len());
+    let mut seen = HashSet::new();
+    for path in paths {
+        let io = |source| Error::Io { path: path.clone(), source };
+        let real = path.canonicalize().map_err(io)?;
+        if !seen.insert(real.clone()) {
+            return Err(Error::Archive { path: path.clone(), reason: "it is given twice".into() });
+        }
+        shards.push(Shard { path: path.clone(), real, name: String::new() });
+    }
+    let deepest = shards.iter().map(|shard| shard.real.iter().count()).max().unwrap_or(0);
+    // The whole path with its ending, if nothing less tells them apart.
+    for depth in (1..=deepest).map(Some).chain([None]) {
+        let names: Vec<String> = shards.iter().map(|shard| tail(&shard.real, depth)).collect();
+        if depth.is_none() || names.iter().collect::<HashSet<_>>().len() == names.len() {
+            shards.iter_mut().zip(names).for_each(|(shard, name)| shard.name = name);
+            break;
+        }
+    }
+    Ok(shards)
+}
+
+/// The last parts of a path, the file's without its ending; `None` for all as it is.
+fn tail(path: &Path, depth: Option<usize>) -> String {
+    let Some(depth) = depth else { return path.display().to_string() };
+    let path = path.with_extension("");
+    let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
+    parts.get(parts.len().saturating_sub(depth)..).unwrap_or_default().join("/")
+}
+
+/// The program that a file was packed with, by its first bytes.
+fn packer(start: &[u8]) -> Option<&'static str> {
+    let known: [(&[u8], _); 4] = [
+        (&[0x1f, 0x8b], "gzip"),
+        (&[0x28, 0xb5, 0x2f, 0xfd], "zstd"),
+        (b"BZh", "bzip2"),
+        (&[0xfd, b'7', b'z', b'X', b'Z'], "xz"),
+    ];
+    known.into_iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, name)| name)
+}
+
+/// Where the block behind a file begins.
+fn after(position: u64, size: u64) -> u64 {
+    position.saturating_add(size).checked_next_multiple_of(BLOCK).unwrap_or(u64::MAX)
 }
 
 /// The path up to the first dot of the file name, and the last extension.
@@ -293,7 +390,7 @@ impl Dataset for TarShards {
         let record = self.record(index)?;
         let missing = || Error::Index { index, len: self.records.len() };
         let place = self.places.get(index).ok_or_else(missing)?;
-        let path = self.shards.get(place.shard).ok_or_else(missing)?;
+        let path = &self.shards.get(place.shard).ok_or_else(missing)?.path;
         let limit = self.decode.limits.max_bytes;
         let io = |source| Error::Io { path: path.clone(), source };
         let mut file = File::open(path).map_err(io)?;
@@ -317,7 +414,11 @@ impl Dataset for TarShards {
         Ok(self.attributes.get(index, name).map(str::to_owned))
     }
 
+    fn left_out(&self) -> Vec<LeftOut> {
+        self.left_out.list()
+    }
+
     fn container(&self, index: usize) -> Option<PathBuf> {
-        self.shards.get(self.places.get(index)?.shard).cloned()
+        self.shards.get(self.places.get(index)?.shard).map(|shard| shard.path.clone())
     }
 }

@@ -227,3 +227,17 @@ fn addresses_of_medmnist() {
     assert_eq!(download.md5.as_deref(), Some("2c51a510bcdc9cf8ddb2af93af1eadec"));
     assert!(info.download(100, Path::new("data")).is_none());
 }
+
+#[test]
+fn two_do_not_write_into_one_file() {
+    let (address, _) = serve();
+    let folder = tempfile::tempdir().unwrap();
+    let part = std::fs::File::create(folder.path().join("file.npz.part")).unwrap();
+    part.lock().unwrap();
+    let fetch = download(&address, "/file", folder.path());
+    let message = fetch.run(&mut |_, _| {}).unwrap_err().to_string();
+    assert!(message.contains("somebody else is writing"), "{message}");
+    drop(part);
+    fetch.run(&mut |_, _| {}).unwrap();
+    assert_eq!(std::fs::read(folder.path().join("file.npz")).unwrap(), bytes());
+}

@@ -139,14 +139,99 @@ fn groups_from_file_names() {
     assert_eq!(open(folder.path()).unwrap().record(0).unwrap().group, "a/p1_1.png");
 }
 
+#[test]
+fn two_folders_that_are_splits_are_no_classes() {
+    for names in [&["train", "test", "extra"][..], &["Training", "Testing"], &["a", "val", "test"]]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        for name in names {
+            write_png(&folder.path().join(name).join("a/1.png"), 1);
+        }
+        let error = open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("are splits, not classes"), "{error}");
+        assert!(error.contains("ImageFolderOptions::split"), "{error}");
+        // Whoever names them as classes means it.
+        let classes = Some(names.iter().map(ToString::to_string).collect());
+        let options = ImageFolderOptions { classes, ..Default::default() };
+        assert_eq!(ImageFolder::open(folder.path(), &options).unwrap().len(), names.len());
+    }
+    // One alone may be a class.
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["train/1.png", "car/1.png"] {
+        write_png(&folder.path().join(name), 1);
+    }
+    assert_eq!(open(folder.path()).unwrap().task().names(), ["car", "train"]);
+}
+
+#[test]
+fn a_name_without_a_group_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a/p1_1.png", "a/_2.png"] {
+        write_png(&folder.path().join(name), 1);
+    }
+    let group = GroupRule::FileNamePrefix { separator: '_' };
+    let options = ImageFolderOptions { group, ..Default::default() };
+    let error = ImageFolder::open(folder.path(), &options).unwrap_err().to_string();
+    assert!(error.contains("a/_2.png: its name has no group (patient)"), "{error}");
+}
+
+#[test]
+fn files_that_are_no_pictures_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a/1.png", "a/deep/2.png"] {
+        write_png(&folder.path().join(name), 1);
+    }
+    for name in ["README.md", "a/notes.txt", "a/deep/x.jfif", ".hidden"] {
+        std::fs::write(folder.path().join(name), "x").unwrap();
+    }
+    let left_out = open(folder.path()).unwrap().left_out();
+    let reason = "files that are no pictures by their names";
+    assert_eq!((left_out.len(), left_out[0].count, &*left_out[0].reason), (1, 3, reason));
+    // A flat folder is looked at twice and counted once.
+    let flat = folder.path().join("a/deep");
+    assert_eq!(open(&flat).unwrap().left_out()[0].count, 1);
+}
+
 #[cfg(unix)]
 #[test]
-fn links_are_not_followed() {
+fn links_out_of_the_root_are_refused_and_others_are_counted() {
+    use std::os::unix::fs::symlink;
     let (inside, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    write_png(&inside.path().join("a/1.png"), 1);
-    write_png(&outside.path().join("secret.png"), 1);
-    std::os::unix::fs::symlink(outside.path(), inside.path().join("a/out")).unwrap();
-    std::os::unix::fs::symlink(outside.path().join("secret.png"), inside.path().join("a/0.png"))
-        .unwrap();
-    assert_eq!(ids(&open(inside.path()).unwrap()), ["a/1.png"]);
+    let (root, out) = (inside.path(), outside.path());
+    write_png(&root.join("a/1.png"), 1);
+    write_png(&root.join("b/1.png"), 1);
+    write_png(&out.join("c/secret.png"), 1);
+    symlink(root.join("b/1.png"), root.join("a/2.png")).unwrap();
+    symlink(root.join("absent"), root.join("a/3.png")).unwrap();
+    symlink(root.join("a"), root.join("c")).unwrap();
+    let data = open(root).unwrap();
+    assert_eq!(ids(&data), ["a/1.png", "b/1.png"]);
+    let left_out = data.left_out();
+    assert_eq!((left_out.len(), left_out[0].count, &*left_out[0].reason), (1, 3, "symbolic links"));
+
+    let refused = |options: &ImageFolderOptions, link: &str, target: &Path| {
+        let link = root.join(link);
+        symlink(target, &link).unwrap();
+        let error = ImageFolder::open(root, options).unwrap_err();
+        assert!(matches!(&error, Error::Outside { path, .. } if *path == link), "{error}");
+        std::fs::remove_file(link).unwrap();
+    };
+    let options = ImageFolderOptions::default();
+    refused(&options, "a/0.png", &out.join("c/secret.png"));
+    refused(&options, "a/out", out);
+    refused(&options, "d", &out.join("c"));
+    refused(&ImageFolderOptions { unlabelled: true, ..options.clone() }, "d", &out.join("c"));
+    // A split is no exception, nor is the training split that names the classes.
+    write_png(&root.join("val/a/1.png"), 1);
+    for split in [Split::Train, Split::Val] {
+        refused(&ImageFolderOptions { split: Some(split), ..options.clone() }, "train", out);
+    }
+    // A split may be a link to a place inside, and the root may be one.
+    std::fs::create_dir(root.join("v2")).unwrap();
+    std::fs::rename(root.join("val"), root.join("v2/val")).unwrap();
+    symlink(root.join("v2/val"), root.join("val")).unwrap();
+    assert_eq!(ids(&open_split(root, Split::Val).unwrap()), ["val/a/1.png"]);
+    let link = out.join("link");
+    symlink(root, &link).unwrap();
+    assert_eq!(ids(&open_split(&link, Split::Val).unwrap()), ["val/a/1.png"]);
 }

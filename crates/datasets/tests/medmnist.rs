@@ -115,7 +115,20 @@ fn every_damaged_file_is_an_error_that_says_where() {
         (with("train_images", |a| a.bytes.push(0)), &["train_images", "more bytes"]),
         (with("train_images", |a| a.shape = "(2, 2, 3, 1, 1)"), &["train_images", "N x H x W"]),
         (with("train_images", |a| a.shape = "(3000000000, 3000000000, 3)"), &["train_images"]),
-        (with("train_images", |a| a.shape = "(30000000000, 28, 28)"), &["fewer bytes"]),
+        (
+            with("train_images", |a| a.shape = "(2, 30000000000, 28)"),
+            &["train_images", "too large"],
+        ),
+        (
+            with("train_images", |a| a.shape = "(2, 30000, 28)"),
+            &["train_images", "has 1680000 bytes, but only", "packed ones are there"],
+        ),
+        (
+            with("train_images", |a| a.shape = "(30000000000, 28, 28)"),
+            &["train_images", "30000000000 pictures but 2 labels"],
+        ),
+        (with("val_labels", |a| a.shape = "(99999999, 1)"), &["val_labels", "at most 10000000"]),
+        (with("val_labels", |a| a.shape = "(1, 99999999)"), &["val_labels", "at most 1000 labels"]),
         (with("train_images", |a| a.descr = "<f4"), &["train_images", "<f4", "not integers"]),
         (with("train_images", |a| a.descr = "|i1"), &["train_images", "must be u8"]),
         (with("val_labels", |a| (a.descr, a.bytes) = ("|i1", vec![255])), &["row 0", "'-1'"]),
@@ -232,4 +245,62 @@ fn a_file_under_the_name_of_another() {
     tiny(&path, MedMnistInfo::find("octmnist").unwrap(), 64);
     let error = MedMnist::open(&path, Split::Train).unwrap_err();
     assert!(error.to_string().contains("pathmnist has 64 x 64 x 3"), "{error}");
+    // Refused by its shape: the pictures are not even there.
+    let path = folder.path().join("breastmnist.npz");
+    let mut arrays = arrays();
+    arrays[0] = npy("train_images", "|u1", "(547, 28, 28)", vec![]);
+    arrays[1] = npy("train_labels", "|u1", "(547, 1)", vec![0; 547]);
+    arrays[3].bytes = vec![1];
+    write_npz(&path, &arrays);
+    let message = MedMnist::open(&path, Split::Train).unwrap_err().to_string();
+    assert!(
+        message.contains("547 pictures, but no split of breastmnist has more than 546"),
+        "{message}"
+    );
+}
+
+/// Version 2+ made three sets anew; a file of either version is as expected.
+#[test]
+fn files_of_both_versions_of_the_organs_are_known() {
+    let sets = [
+        ("organamnist", [34581, 6491, 17778], [34561, 6491, 17778]),
+        ("organcmnist", [13000, 2392, 8268], [12975, 2392, 8216]),
+        ("organsmnist", [13940, 2452, 8829], [13932, 2452, 8827]),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    for (name, second, plus) in sets {
+        let path = folder.path().join(format!("{name}.npz"));
+        let write = |counts: [usize; 3]| {
+            let shapes = counts.map(|n| (format!("({n}, 28, 28)"), format!("({n}, 1)")));
+            let mut arrays = Vec::new();
+            for ((split, (images, labels)), count) in Split::ALL.iter().zip(&shapes).zip(counts) {
+                let [image, label] = ["images", "labels"].map(|kind| format!("{split}_{kind}"));
+                // Only the pictures of the smallest split are really there.
+                let bytes = if *split == Split::Val { count * 784 } else { 0 };
+                arrays.push((image, images.as_str(), vec![0; bytes]));
+                arrays.push((label, labels.as_str(), vec![3; count]));
+            }
+            let arrays: Vec<Npy<'_>> = arrays
+                .iter()
+                .map(|(name, shape, bytes)| npy(name, "|u1", shape, bytes.clone()))
+                .collect();
+            write_npz(&path, &arrays);
+            MedMnist::open(&path, Split::Val).unwrap()
+        };
+        for (counts, part) in [(second, "val, version 2"), (plus, "val")] {
+            let data = write(counts);
+            assert_eq!(data.part(), part);
+            let card = data.card().unwrap();
+            for (split, count) in Split::ALL.iter().zip(counts) {
+                let part = part.replace("val", split.name());
+                assert_eq!(card.expected(&part).unwrap().samples, count);
+            }
+            let description = describe(&data).unwrap();
+            assert!(description.expected.is_some());
+            assert_eq!(description.differences(), [], "{description}");
+        }
+        // Neither: the sizes of the version that is still published are expected.
+        let data = write([second[0], plus[1], plus[2] - 1]);
+        assert_eq!(data.part(), "val");
+    }
 }

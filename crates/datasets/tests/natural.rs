@@ -122,6 +122,7 @@ fn inaturalist_annotations() {
         (r#""image_id": 9"#, r#""image_id": 8"#, "names picture 8, which is not there"),
         (r#"{"id": 1, "image_id": 9, "category_id": 20}, "#, "", "picture 9 has no annotation"),
         (r#""id": 20"#, r#""id": 10"#, "category 10 stands twice"),
+        (r#"{"id": 7,"#, r#"{"id": 9,"#, "picture 9 stands twice"),
         (r#""file_name": "train_val2018/Fungi/2"#, r#""file_name": "../Fungi"#, "below the root"),
         (r#""images": ["#, r#""images": [7, "#, "line 2"),
     ] {

@@ -64,6 +64,43 @@ fn a_source_in_json() {
 }
 
 #[test]
+fn the_bytes_in_memory_have_a_limit() {
+    let open = |max_bytes| {
+        let options = CsvOptions { max_bytes, ..options() };
+        ParquetImages::open(&fixture(), "image", &options)
+    };
+    // The least that is enough, and one less.
+    let enough = (1..).find(|&bytes| open(Some(bytes)).is_ok()).unwrap();
+    assert!(enough > 3 * 60, "three PNG: {enough}");
+    let message = open(Some(enough - 1)).unwrap_err().to_string();
+    assert!(message.contains("images.parquet"), "{message}");
+    let words = format!("more than {} bytes together", enough - 1);
+    assert!(
+        message.contains(&words) && message.contains("allow more with `max_bytes`"),
+        "{message}"
+    );
+    // It holds for all files together.
+    let twice = [fixture(), fixture()];
+    let options = |max_bytes| CsvOptions { max_bytes: Some(max_bytes), ..options() };
+    assert!(ParquetImages::open_shards(&twice, "image", &options(2 * enough - 1)).is_err());
+    assert_eq!(ParquetImages::open_shards(&twice, "image", &options(2 * enough)).unwrap().len(), 6);
+    // A table of text has one too.
+    let folder = tempfile::tempdir().unwrap();
+    write_png(&folder.path().join("a.png"), 4);
+    std::fs::write(folder.path().join("t.csv"), "file\na.png\n").unwrap();
+    let open = |max_bytes| {
+        let options = CsvOptions { max_bytes, ..CsvOptions::new(folder.path(), "file") };
+        CsvTable::open(&folder.path().join("t.csv"), &options)
+    };
+    assert_eq!(open(Some(11)).unwrap().len(), 1);
+    assert!(open(Some(10)).unwrap_err().to_string().contains("more than 10 bytes of text"));
+    let text = serde_json::json!({"reader": "parquet", "path": fixture(), "column": "image",
+        "max_bytes": 10});
+    let source: vit_datasets::DataSource = serde_json::from_value(text).unwrap();
+    assert!(source.open().err().unwrap().to_string().contains("more than 10 bytes together"));
+}
+
+#[test]
 fn a_table_of_files() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["a.png", "sub/c.png", "a2.png"] {

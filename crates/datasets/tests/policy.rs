@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use common::Toy;
 use vit_datasets::{
-    Annotation, BlankRule, Dataset, Error, Harmonized, LabelPolicy, Target, Task, UncertainRule,
-    Vocabulary,
+    Annotation, BlankRule, DataSource, Dataset, Error, Harmonized, LabelPolicy, Target, Task,
+    UncertainRule, Vocabulary,
 };
 
 use Annotation::{Blank, Negative, Positive, Uncertain};
@@ -204,6 +204,42 @@ fn policies_in_json() {
     assert!(error.to_string().contains("'mine' is none of medical_mae, med_peft"), "{error}");
     let error = serde_json::from_str::<LabelPolicy>(&text.replace("0.85", "0.25")).unwrap_err();
     assert!(error.to_string().contains("from 0.55 to 0.25"), "{error}");
+}
+
+#[test]
+fn a_wrong_rule_in_json_is_named_with_its_finding() {
+    let rule = |rules: &str| {
+        format!(
+            r#"{{"name": "mine", "findings": [
+            {{"finding": "Edema", "uncertain": "ones"}}, {{"finding": "Fracture", {rules}}}]}}"#
+        )
+    };
+    let soft = r#"{"soft": {"low": 0.55, "high": 0.85}}"#;
+    for (rules, words) in [
+        (r#""uncertain": "onse""#, vec!["`uncertain` is \"onse\"", "\"zeros\"", soft]),
+        (r#""uncertain": -1"#, vec!["`uncertain` is -1", "\"own_class\""]),
+        (r#""uncertain": {"soft": {"low": 0.5}}"#, vec!["`uncertain` is", "missing field `high`"]),
+        (
+            r#""uncertain": "ones", "blank": "nothing""#,
+            vec!["`blank` is \"nothing\", but may be \"zero\" or \"missing\""],
+        ),
+    ] {
+        let text = rule(rules);
+        let alone = serde_json::from_str::<LabelPolicy>(&text).unwrap_err().to_string();
+        // A reader with a tag goes through another part of serde.
+        let source = format!(
+            r#"{{"reader": "che_xpert", "root": "r", "split": "train", "policy": {text}}}"#
+        );
+        let within = serde_json::from_str::<DataSource>(&source).unwrap_err().to_string();
+        for message in [alone, within] {
+            assert!(message.contains("finding 'Fracture'"), "{message}");
+            assert!(words.iter().all(|word| message.contains(word)), "{message}");
+        }
+    }
+    let message = serde_json::from_str::<LabelPolicy>("[1]").unwrap_err().to_string();
+    assert!(message.contains("medical_mae, med_peft"), "{message}");
+    let message = serde_json::from_str::<LabelPolicy>(r#"{"name": "a"}"#).unwrap_err().to_string();
+    assert!(message.contains("missing field `findings`"), "{message}");
 }
 
 #[test]

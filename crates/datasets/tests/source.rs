@@ -63,6 +63,54 @@ fn the_real_files_by_description() {
     assert!(matches!(data.task(), Task::SingleLabel { classes } if classes.len() == 2));
 }
 
+#[test]
+fn keys_that_no_reader_has_are_refused_at_any_depth() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("source.json");
+    let policy = r#"{"name": "own", "findings": [{"finding": "Edema", "uncertain": "ones",
+                      "blnak": "missing"}]}"#;
+    for (key, text) in [
+        ("splt", r#"{"reader": "folder", "root": "r", "splt": "train"}"#.to_owned()),
+        (
+            "skip_mising",
+            r#"{"reader": "table", "table": "t.csv", "file_column": "f",
+                "labels": {"single": {"column": "c", "skip_mising": true}}}"#
+                .to_owned(),
+        ),
+        (
+            "mising",
+            r#"{"reader": "rsna_pneumonia", "root": "r", "files": {"mising": "skip"}}"#.to_owned(),
+        ),
+        (
+            "blnak",
+            format!(
+                r#"{{"reader": "che_xpert", "root": "r", "split": "val", "policy": {policy}}}"#
+            ),
+        ),
+    ] {
+        std::fs::write(&path, &text).unwrap();
+        let read = DataSource::read(&path).unwrap_err().to_string();
+        let parsed = DataSource::parse(&text).unwrap_err().to_string();
+        for message in [&read, &parsed] {
+            assert!(message.contains(&format!("unknown key '{key}'; known are")), "{message}");
+        }
+        assert!(read.contains("source.json"), "{read}");
+        assert!(DataSource::parse(&text.replace(key, "#")).is_err());
+    }
+}
+
+/// The pictures of one set are the same in every size.
+#[test]
+fn sizes_of_medmnist_are_one_population() {
+    let population = |path: &str| {
+        let text = serde_json::json!({"reader": "med_mnist", "path": path, "split": "test"});
+        serde_json::from_value::<DataSource>(text).unwrap().population()
+    };
+    assert_eq!(population("a/pathmnist_64.npz"), population("b/pathmnist.npz"));
+    assert_ne!(population("pathmnist.npz"), population("bloodmnist.npz"));
+    assert_eq!(population("mine_64.npz"), "mine_64");
+}
+
 #[cfg(feature = "dicom")]
 #[test]
 fn the_rule_for_dicom_is_read_from_json() {

@@ -70,6 +70,9 @@ fn samples_labels_patients_and_attributes() {
         assert_eq!(data.get(index).unwrap().image, grey(6, 4, value));
     }
     assert_eq!(data.record(2).unwrap().group, "p1");
+    let left_out = data.left_out().remove(0);
+    assert_eq!((left_out.count, &*left_out.reason), (1, "samples without a picture"));
+    assert!(left_out.first.ends_with("train-000.tar, sample 'notes'"), "{left_out}");
     assert_eq!(data.record(0).unwrap().target, Target::Class(2));
     assert_eq!(data.attribute(0, "age").unwrap().as_deref(), Some("61"));
     assert!(matches!(data.get(3), Err(Error::Index { index: 3, len: 3 })));
@@ -167,4 +170,91 @@ fn truncated_and_flipped_archives() {
     assert!(matches!(TarShards::open(&[], &options), Err(Error::Empty { .. })));
     let absent = [folder.path().join("absent.tar")];
     assert!(matches!(TarShards::open(&absent, &options), Err(Error::Io { .. })));
+}
+
+#[test]
+fn one_archive_twice_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let shards = two(folder.path());
+    std::fs::create_dir(folder.path().join("sub")).unwrap();
+    let again = folder.path().join("sub/../train-000.tar");
+    let options = TarOptions::default();
+    for shards in [vec![shards[0].clone(); 2], vec![shards[0].clone(), again]] {
+        let message = TarShards::open(&shards, &options).unwrap_err().to_string();
+        assert!(message.contains("train-000.tar"), "{message}");
+        assert!(message.contains("it is given twice"), "{message}");
+    }
+}
+
+#[test]
+fn archives_of_one_name_stay_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    };
+    let shards: Vec<PathBuf> = [("x/000.tar", 1), ("y/000.tar", 2), ("y/001.tar", 3)]
+        .map(|(name, value)| shard(&path(name), &[("a.png", picture(value))]))
+        .to_vec();
+    let options = TarOptions::default();
+    let data = TarShards::open(&shards, &options).unwrap();
+    let records: Vec<_> = (0..3).map(|index| data.record(index).unwrap()).collect();
+    let ids: Vec<&str> = records.iter().map(|record| &*record.id).collect();
+    assert_eq!(ids, ["x/000/a.png", "y/000/a.png", "y/001/a.png"]);
+    let groups: std::collections::HashSet<&str> =
+        records.iter().map(|record| &*record.group).collect();
+    assert_eq!(groups.len(), 3, "every picture is its own group");
+    // Alone, an archive has the same groups: in another part it is the same, and others are not.
+    let alone = TarShards::open(&shards[1..2], &options).unwrap();
+    assert_eq!(alone.record(0).unwrap().id, "000/a.png");
+    assert_eq!(alone.record(0).unwrap().group, records[1].group);
+    let first = TarShards::open(&shards[..1], &options).unwrap();
+    vit_datasets::check_group_disjoint(&[&first, &alone]).unwrap();
+    assert!(vit_datasets::check_group_disjoint(&[&data, &alone]).is_err());
+    // Endings alone tell two apart.
+    let odd = shard(&path("x/000.wds"), &[("a.png", picture(4))]);
+    let data = TarShards::open(&[shards[0].clone(), odd], &options).unwrap();
+    assert_ne!(data.record(0).unwrap().id, data.record(1).unwrap().id);
+}
+
+#[test]
+fn packed_archives_are_refused_with_a_word() {
+    use std::io::Write;
+    let folder = tempfile::tempdir().unwrap();
+    let plain = std::fs::read(&two(folder.path())[0]).unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(&plain).unwrap();
+    let path = folder.path().join("s.tar.gz");
+    for (bytes, word) in [
+        (gzip.finish().unwrap(), "packed with gzip; unpack it"),
+        (b"\x28\xb5\x2f\xfd0123".to_vec(), "packed with zstd"),
+        (b"BZh91AY".to_vec(), "packed with bzip2"),
+        (b"\xfd7zXZ\x00".to_vec(), "packed with xz"),
+    ] {
+        std::fs::write(&path, bytes).unwrap();
+        let error = TarShards::open(std::slice::from_ref(&path), &TarOptions::default());
+        let message = error.unwrap_err().to_string();
+        assert!(message.contains("s.tar.gz") && message.contains(word), "{message}");
+    }
+}
+
+/// Cut between two samples, nothing of what is left looks wrong.
+#[test]
+fn an_archive_without_its_end_is_cut_short() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = shard(&folder.path().join("s.tar"), &[("a.png", picture(1)), ("b.png", picture(2))]);
+    let whole = std::fs::read(&path).unwrap();
+    let second = whole.windows(5).position(|name| name == b"b.png").unwrap();
+    let end = whole.len() - 1024;
+    let open = |length: usize| {
+        std::fs::write(&path, &whole[..length]).unwrap();
+        TarShards::open(std::slice::from_ref(&path), &TarOptions::default())
+    };
+    for length in [0, second, end] {
+        let message = open(length).unwrap_err().to_string();
+        assert!(message.contains("it was cut short"), "{message}");
+    }
+    // One block of zeros of the two is enough.
+    assert_eq!(open(end + 512).unwrap().len(), 2);
 }

@@ -61,8 +61,8 @@ fn nih() -> tempfile::TempDir {
 fn chest_xray14_tables_lists_and_boxes() {
     let folder = nih();
     let root = folder.path();
-    let reader =
-        ChestXray14 { boxes: Some(root.join("BBox_List_2017.csv")), ..ChestXray14::new(root) };
+    let table = root.join("BBox_List_2017.csv");
+    let reader = ChestXray14 { boxes: Some(table.clone()), ..ChestXray14::new(root) };
     let data = reader.open().unwrap();
     assert_eq!((data.len(), data.task().names().len()), (3, 14));
     assert_eq!(present(&data, 0), [1, 10]);
@@ -79,6 +79,13 @@ fn chest_xray14_tables_lists_and_boxes() {
     assert!(data.boxes(1).is_empty());
     let text = describe(&data).unwrap().to_string();
     assert!(text.contains("samples 3 instead of 112120"), "{text}");
+    // A part has not all boxes; of all pictures, none may be left over.
+    let part = ChestXray14 { part: ChestXray14Part::Test, ..reader.clone() };
+    assert!(part.open().unwrap().boxes(0).is_empty());
+    let text = std::fs::read_to_string(&table).unwrap();
+    write(&table, &text.replace("00000001_000.png,I", "00000009_000.png,I"));
+    let message = reader.open().unwrap_err().to_string();
+    assert!(message.contains("the first is '00000009_000.png'"), "{message}");
 
     for (part, count) in [(ChestXray14Part::TrainVal, 2), (ChestXray14Part::Test, 1)] {
         let data = ChestXray14 { part, ..ChestXray14::new(root) }.open().unwrap();
@@ -130,7 +137,7 @@ fn chest_xray14_that_is_damaged() {
     assert!(matches!(message, Error::MissingFiles { count: 1, line: 3, .. }), "{message}");
     let files = FileOptions { missing: OnMissing::Skip, ..FileOptions::default() };
     let data = ChestXray14 { files, ..reader }.open().unwrap();
-    assert_eq!((data.len(), data.skipped()), (2, 1));
+    assert_eq!((data.len(), data.left_out()[0].count), (2, 1));
 }
 
 #[test]
@@ -153,13 +160,18 @@ fn lists_of_chest_xray14() {
     let kind = XrayListKind::ChestXray14Mrm;
     for (text, words) in [
         ("00000001_000.png 0 1 0\n".to_owned(), "line 1: 4 word(s), but 15 are needed"),
+        (text.replace("png 0 1", "png 0 0 1"), "line 1: 15 labels, but 14 are known"),
         (text.replace("0 1", "0 2"), "line 1: label '2' is not one of 0 and 1"),
         (text.replace("png 0", "png -1"), "label '-1'"),
     ] {
         write(&root.join("list.txt"), &text);
         let list = XrayList::new(root, root.join("list.txt"), kind, ListPart::Train);
-        let message = list.open().unwrap_err().to_string();
-        assert!(message.contains(words), "{message}");
+        let missing = OnMissing::Unchecked;
+        let unchecked = FileOptions { missing, ..FileOptions::default() };
+        for list in [list.clone(), XrayList { files: unchecked, ..list }] {
+            let message = list.open().unwrap_err().to_string();
+            assert!(message.contains(words), "{message}");
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use vit_datasets::FileOptions;
 use vit_datasets::{
     Covidx, CovidxVersion, Dataset, Error, LabelPolicy, ListPart, MimicCxr, MimicLabels,
     OnBadLabel, RsnaPneumonia, RsnaTask, Split, Target, XrayList, XrayListKind, attribute,
+    describe,
 };
 
 fn write(path: &Path, text: &str) {
@@ -165,6 +166,9 @@ fn mimic_joins_three_packed_tables() {
     let data = reader.open().unwrap();
     // The last study has no labels.
     assert_eq!((data.len(), data.task().names().len()), (3, 13));
+    let left_out = data.left_out().remove(0);
+    assert_eq!((left_out.count, &*left_out.first), (1, "line 5"));
+    assert_eq!(left_out.reason, "pictures of studies without labels");
     assert_eq!(labels(&data, 0), [Some(0.0); 13], "no finding makes all absent");
     let third = labels(&data, 2);
     assert_eq!((third[2], third[8], third[10], third[0]), (Some(1.0), None, Some(0.0), None));
@@ -182,6 +186,7 @@ fn mimic_joins_three_packed_tables() {
     all.policy.findings.clear();
     let all = all.open().unwrap();
     assert_eq!((all.len(), all.record(3).unwrap().target), (4, Target::None));
+    assert_eq!(all.left_out(), []);
 
     let error = MimicCxr { labels: MimicLabels::Negbio, ..reader.clone() }.open().unwrap_err();
     assert!(error.to_string().contains("negbio"), "{error}");
@@ -215,6 +220,30 @@ fn mimic_joins_three_packed_tables() {
     gz(&path, MIMIC_SPLIT);
     let message = reader.open().unwrap_err().to_string();
     assert!(message.contains("'10/../..' is no number of a patient"), "{message}");
+}
+
+#[test]
+fn mimic_pictures_that_stand_twice_are_refused() {
+    let folder = mimic();
+    let root = folder.path();
+    // Of another study, so that the path is another one.
+    let metadata = MIMIC_METADATA.replace("096e-c", "02aa-a");
+    let splits = format!("{MIMIC_SPLIT}02aa-a,57375967,10000764,test\n");
+    let policy = LabelPolicy::preset("medical_mae_mimic").unwrap();
+    for views in [vec![], vec!["LATERAL".to_owned()]] {
+        let reader = MimicCxr { views, ..MimicCxr::new(root, policy.clone()) };
+        for (name, whole, twice, line) in
+            [("metadata", MIMIC_METADATA, &metadata, 4), ("split", MIMIC_SPLIT, &splits, 6)]
+        {
+            let path = root.join(format!("mimic-cxr-2.0.0-{name}.csv.gz"));
+            gz(&path, twice);
+            let message = reader.open().unwrap_err().to_string();
+            let words = format!("line {line}: picture '02aa-a' stands twice");
+            assert!(message.contains(name) && message.contains(&words), "{message}");
+            gz(&path, whole);
+        }
+        reader.open().unwrap();
+    }
 }
 
 #[test]
@@ -262,7 +291,12 @@ fn covid_lists_with_the_corrupt_label() {
     assert!(message.contains("line 1: label '11'"), "{message}");
     let data = XrayList { bad_labels: OnBadLabel::Skip, ..reader.clone() }.open().unwrap();
     assert_eq!((data.len(), data.record(0).unwrap().target), (1, Target::Class(1)));
-    assert_eq!((&*data.record(0).unwrap().id, data.part()), ("images/b.png", "test 1"));
+    let said = data.left_out()[0].to_string();
+    assert_eq!(said, "1 left out: labels that are neither 0 nor 1 (the first: line 1)");
+    assert_eq!(data.record(0).unwrap().id, "images/b.png");
+    // The published list has 85 lines; without the one, 84 are as expected.
+    assert_eq!(data.part(), "test 1, without bad labels");
+    assert_eq!(describe(&data).unwrap().expected.unwrap().samples, 84);
     let sixth = XrayList { kind: XrayListKind::Covid { repeat: 6 }, ..reader };
     assert!(matches!(sixth.open(), Err(Error::Config { .. })));
 }

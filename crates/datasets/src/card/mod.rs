@@ -8,14 +8,19 @@ mod xray;
 pub(crate) use endoscopy::{GASTROVISION, HYPERKVASIR_16, HYPERKVASIR_23, HYPERKVASIR_UNLABELLED};
 pub use medmnist::{MedMnistInfo, MedMnistTask};
 pub(crate) use natural::{
-    IMAGENET, INATURALIST_17, INATURALIST_18, INATURALIST_19, PLACES205, PLACES365,
+    IMAGENET, IMAGENET_A, IMAGENET_C, IMAGENET_R, IMAGENET_SKETCH, IMAGENET_V2, INATURALIST_17,
+    INATURALIST_18, INATURALIST_19, PLACES205, PLACES365,
 };
 pub(crate) use xray::{
     CHEST_XRAY14, CHEST_XRAY14_MEDICAL_MAE, CHEST_XRAY14_MRM, CHEXPERT, CHEXPERT_MED_PEFT,
-    CHEXPERT_MRM, COVIDX_9A, COVIDX_9B, MIMIC_CXR, MRM_COVID, MRM_VIRAL, RSNA, RSNA_MRM,
+    CHEXPERT_MRM, COVIDX_9A, COVIDX_9B, MIMIC_CXR, MRM_COVID, MRM_VIRAL, RSNA, RSNA_DETAILED,
+    RSNA_MRM,
 };
 
 use serde::Serialize;
+
+/// More labels than this are not printed one by one.
+const MOST_LABELS: usize = 40;
 
 /// The facts of a published data set: who may use it for what, and how much there should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -67,8 +72,13 @@ impl Card {
 impl std::fmt::Display for Card {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "{} ({})", self.name, self.link)?;
-        if !self.labels.is_empty() {
-            writeln!(f, "labels: {}", self.labels.join(", "))?;
+        match self.labels {
+            [] => writeln!(f, "labels: those of the files")?,
+            [first, .., last] if self.labels.len() > MOST_LABELS => {
+                writeln!(f, "labels: {} from {first} to {last}", self.labels.len())?;
+            }
+            // Some names hold commas.
+            labels => writeln!(f, "labels: {}", labels.join("; "))?,
         }
         writeln!(f, "licence: {}", self.licence)?;
         writeln!(f, "terms: {}", self.terms)?;
@@ -95,6 +105,11 @@ mod tests {
             &HYPERKVASIR_23,
             &HYPERKVASIR_UNLABELLED,
             &IMAGENET,
+            &IMAGENET_A,
+            &IMAGENET_C,
+            &IMAGENET_R,
+            &IMAGENET_SKETCH,
+            &IMAGENET_V2,
             &INATURALIST_17,
             &INATURALIST_18,
             &INATURALIST_19,
@@ -112,6 +127,7 @@ mod tests {
             &MRM_COVID,
             &MRM_VIRAL,
             &RSNA,
+            &RSNA_DETAILED,
             &RSNA_MRM,
         ];
         cards.extend(MedMnistInfo::all().iter().map(|info| &info.card));

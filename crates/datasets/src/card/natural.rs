@@ -1,26 +1,80 @@
 use super::{Card, Expected};
 
-const IMAGENET_TERMS: &str = "non-commercial research and education only; no redistribution";
+/// The thousand folder names of ILSVRC-2012, sorted: the class is the line.
+const WNIDS: [&str; 1000] = wnids(include_str!("../natural/imagenet_wnids.txt"));
 
-pub(crate) const IMAGENET: Card = Card {
-    name: "ImageNet-1K",
-    labels: &[],
-    licence: "ImageNet terms of access",
-    terms: IMAGENET_TERMS,
-    citation: "O. Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, IJCV 115 (2015); \
-               for the variants: D. Hendrycks and T. Dietterich, ICLR 2019 (C); D. Hendrycks et al., CVPR 2021 (A) \
-               and ICCV 2021 (R); H. Wang et al., NeurIPS 2019 (Sketch); B. Recht et al., ICML 2019 (V2)",
-    link: "https://image-net.org",
-    counts: &[
-        Expected::samples("train", 1_281_167),
-        Expected::samples("val", 50_000),
-        Expected::samples("a", 7_500),
-        Expected::samples("r", 30_000),
-        Expected::samples("sketch", 50_889),
-        Expected::samples("v2", 10_000),
-        Expected::samples("c", 50_000),
-    ],
-};
+/// Names of nine letters and digits, one per line.
+const fn wnids(text: &'static str) -> [&'static str; 1000] {
+    let mut names = [""; 1000];
+    let mut rest = text;
+    let mut line = 0;
+    while line < 1000 {
+        let (name, after) = rest.split_at(9);
+        names[line] = name;
+        rest = after.split_at(1).1;
+        line += 1;
+    }
+    names
+}
+
+const IMAGENET_LICENCE: &str = "ImageNet terms of access";
+const IMAGENET_CITATION: &str =
+    "O. Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, IJCV 115 (2015)";
+
+const fn imagenet(
+    name: &'static str,
+    licence: &'static str,
+    citation: &'static str,
+    link: &'static str,
+    counts: &'static [Expected],
+) -> Card {
+    let terms = "non-commercial research and education only; no redistribution";
+    Card { name, labels: &WNIDS, licence, terms, citation, link, counts }
+}
+
+pub(crate) const IMAGENET: Card = imagenet(
+    "ImageNet-1K",
+    IMAGENET_LICENCE,
+    IMAGENET_CITATION,
+    "https://image-net.org",
+    &[Expected::samples("train", 1_281_167), Expected::samples("val", 50_000)],
+);
+pub(crate) const IMAGENET_A: Card = imagenet(
+    "ImageNet-A",
+    "MIT for the repository; each photograph has its own",
+    "D. Hendrycks et al., Natural Adversarial Examples, CVPR 2021",
+    "https://github.com/hendrycks/natural-adv-examples",
+    &[Expected::samples("a", 7_500)],
+);
+pub(crate) const IMAGENET_R: Card = imagenet(
+    "ImageNet-R",
+    "not stated; each picture has its own",
+    "D. Hendrycks et al., The Many Faces of Robustness, ICCV 2021",
+    "https://github.com/hendrycks/imagenet-r",
+    &[Expected::samples("r", 30_000)],
+);
+pub(crate) const IMAGENET_SKETCH: Card = imagenet(
+    "ImageNet-Sketch",
+    "MIT for the repository; each picture has its own",
+    "H. Wang et al., Learning Robust Global Representations by Penalizing Local Predictive Power, NeurIPS 2019",
+    "https://github.com/HaohanWang/ImageNet-Sketch",
+    &[Expected::samples("sketch", 50_889)],
+);
+pub(crate) const IMAGENET_V2: Card = imagenet(
+    "ImageNetV2",
+    "MIT for the repository; each photograph has its own",
+    "B. Recht et al., Do ImageNet Classifiers Generalize to ImageNet?, ICML 2019",
+    "https://github.com/modestyachts/ImageNetV2",
+    &[Expected::samples("v2", 10_000)],
+);
+pub(crate) const IMAGENET_C: Card = imagenet(
+    "ImageNet-C",
+    "CC BY 4.0; the pictures are those of ImageNet, with its terms",
+    "D. Hendrycks and T. Dietterich, Benchmarking Neural Network Robustness to Common Corruptions and Perturbations, \
+     ICLR 2019",
+    "https://zenodo.org/record/2235448",
+    &[Expected::samples("c", 50_000)],
+);
 
 const fn inaturalist(
     name: &'static str,

@@ -124,10 +124,26 @@ const fn chexpert(
     }
 }
 
-/// Counts of all rows, lateral views too; the label policy decides the counts of the findings.
+/// The fourteen columns of the table, in their order; a label policy may take some of them and
+/// decides how many are positive, so that only rows are counted, lateral views too.
 pub(crate) const CHEXPERT: Card = chexpert(
     "CheXpert",
-    &[],
+    &[
+        "No Finding",
+        "Enlarged Cardiomediastinum",
+        "Cardiomegaly",
+        "Lung Opacity",
+        "Lung Lesion",
+        "Edema",
+        "Consolidation",
+        "Pneumonia",
+        "Atelectasis",
+        "Pneumothorax",
+        "Pleural Effusion",
+        "Pleural Other",
+        "Fracture",
+        "Support Devices",
+    ],
     &[
         Expected { part: "train", samples: 223_414, groups: Some(64_540), labels: &[] },
         Expected::samples("train, frontal", 191_027),
@@ -195,10 +211,14 @@ pub(crate) const CHEXPERT_MRM: Card = chexpert(
     ],
 );
 
-const fn rsna(name: &'static str, counts: &'static [Expected]) -> Card {
+const fn rsna(
+    name: &'static str,
+    labels: &'static [&'static str],
+    counts: &'static [Expected],
+) -> Card {
     Card {
         name,
-        labels: &["Pneumonia"],
+        labels,
         licence: "RSNA Pneumonia Detection Challenge terms (Kaggle)",
         terms: "non-commercial research; the pictures are a part of NIH ChestX-ray14, so that sharing a model between \
                 the two leaks",
@@ -211,11 +231,20 @@ const fn rsna(name: &'static str, counts: &'static [Expected]) -> Card {
 
 pub(crate) const RSNA: Card = rsna(
     "RSNA Pneumonia, stage 2",
+    &["Pneumonia"],
     &[Expected { part: "train", samples: 26_684, groups: Some(26_684), labels: &[6_012] }],
+);
+
+/// The classes of `stage_2_detailed_class_info.csv`.
+pub(crate) const RSNA_DETAILED: Card = rsna(
+    "RSNA Pneumonia, stage 2, detailed classes",
+    &["Normal", "No Lung Opacity / Not Normal", "Lung Opacity"],
+    &[Expected { part: "train", samples: 26_684, groups: Some(26_684), labels: &[] }],
 );
 
 pub(crate) const RSNA_MRM: Card = rsna(
     "RSNA Pneumonia, lists of MRM and MED-PEFT",
+    &["Pneumonia"],
     &[
         Expected { part: "train", samples: 25_184, groups: Some(25_184), labels: &[5_789] },
         Expected { part: "train 10 %", samples: 2_518, groups: Some(2_518), labels: &[834] },
@@ -227,7 +256,22 @@ pub(crate) const RSNA_MRM: Card = rsna(
 
 pub(crate) const MIMIC_CXR: Card = Card {
     name: "MIMIC-CXR-JPG 2.0.0 tables",
-    labels: &[],
+    labels: &[
+        "Atelectasis",
+        "Cardiomegaly",
+        "Consolidation",
+        "Edema",
+        "Enlarged Cardiomediastinum",
+        "Fracture",
+        "Lung Lesion",
+        "Lung Opacity",
+        "No Finding",
+        "Pleural Effusion",
+        "Pleural Other",
+        "Pneumonia",
+        "Pneumothorax",
+        "Support Devices",
+    ],
     licence: "PhysioNet Credentialed Health Data License 1.5.0",
     terms: "credentialed users with CITI training; no redistribution, nothing may be sent to third-party services",
     citation: "A. Johnson et al., MIMIC-CXR-JPG, a large publicly available database of labeled chest radiographs, \
@@ -308,6 +352,8 @@ pub(crate) const MRM_VIRAL: Card = mrm_covid(
     "Viral or bacterial pneumonia, lists of MRM",
     &["bacterial or other", "viral"],
     &[
+        // One line has the label 11.
+        Expected::samples("test 1, without bad labels", 84),
         Expected::samples("train 1", 296),
         Expected::samples("val 1", 45),
         Expected::samples("test 1", 85),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::with_extensions;
 use crate::card::{HYPERKVASIR_16, HYPERKVASIR_23, HYPERKVASIR_UNLABELLED};
-use crate::files::{Builder, Row, Sheet, first_file, scan};
+use crate::files::{Builder, Row, Sheet, Walk, first_file};
 use crate::{Card, Error, FileDataset, FileOptions, Result, Target, Task};
 
 /// The class of the split files, its folder below `labeled-images`, and other spellings in use.
@@ -237,7 +237,7 @@ impl HyperKvasir {
 type Class = (&'static str, &'static str, &'static [&'static str]);
 
 /// The class with this name in any of its spellings.
-fn find(name: &str) -> Option<&'static Class> {
+pub(super) fn find(name: &str) -> Option<&'static Class> {
     CLASSES.iter().find(|(split, folder, others)| {
         *split == name || others.contains(&name) || folder.rsplit('/').next() == Some(name)
     })
@@ -289,14 +289,17 @@ impl HyperKvasirUnlabelled {
     /// Lists the pictures below `root/unlabeled-images`, or `root` where there is none.
     ///
     /// # Errors
-    /// [`Error::Io`] when a folder cannot be read, [`Error::Empty`] when there are no pictures.
+    /// [`Error::Io`] when a folder cannot be read, [`Error::Outside`] for a link out of the root,
+    /// [`Error::Empty`] when there are no pictures.
     pub fn open(&self) -> Result<FileDataset> {
-        let below = self.root.join("unlabeled-images");
-        let root = if below.is_dir() { &below } else { &self.root };
+        let below = Walk::new(&self.root)?.folder("unlabeled-images")?;
+        let root = below.as_ref().unwrap_or(&self.root);
+        let mut walk = Walk::new(root)?;
         let mut builder = Builder::new(root, root, self.files, &[])?;
-        for (position, id) in scan(root)?.into_iter().enumerate() {
+        for (position, (id, _)) in walk.pictures(root)?.into_iter().enumerate() {
             builder.add(Row::new(position as u64 + 1, id, Target::None))?;
         }
+        builder.also_left_out(walk.left_out());
         Ok(builder.finish(Task::Unlabelled)?.described(&HYPERKVASIR_UNLABELLED, "unlabelled"))
     }
 }

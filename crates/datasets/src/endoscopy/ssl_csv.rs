@@ -3,9 +3,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::with_extensions;
+use super::{GastroVisionClasses, hyperkvasir, with_extensions};
+use crate::card::{GASTROVISION, HYPERKVASIR_16, HYPERKVASIR_23};
 use crate::files::{Builder, Line, Row, Sheet, attribute};
-use crate::{Error, FileDataset, FileOptions, Result, Target, Task};
+use crate::{Card, Error, FileDataset, FileOptions, Result, Target, Task};
 
 /// More classes than this are taken for a damaged table.
 const MAX_CLASSES: usize = 10_000;
@@ -43,7 +44,8 @@ impl SslEndoscopyCsv {
     }
 
     /// Reads the table and checks that the pictures are there. The classes are those of the whole
-    /// table, numbered as `GT` says, so that they agree between its parts.
+    /// table, numbered as `GT` says, so that they agree between its parts. Where they are those of
+    /// `GastroVision` or `HyperKvasir`, so is the card.
     ///
     /// # Errors
     /// As [`crate::CsvTable::open`]; [`Error::Label`] for a `GT` that is no number, and
@@ -78,7 +80,43 @@ impl SslEndoscopyCsv {
             let row = Row { paths, ..Row::new(line.number, "", target) };
             builder.add(row.attributes(vec![cell(columns.db), cell(set_type)]))?;
         }
-        builder.finish(task)
+        let known = self.known(task.names());
+        let data = builder.finish(task)?;
+        Ok(match known {
+            Some((card, part)) => data.described(card, part),
+            None => data,
+        })
+    }
+
+    /// The data set that the classes are of, and the part that set and file name tell: the tables
+    /// `…_fold1.csv` and `…_fold2.csv` train on the first and second of the official folds, and
+    /// `…_filt.csv` lack look-alikes with two labels.
+    fn known(&self, classes: &[String]) -> Option<(&'static Card, String)> {
+        if classes == GastroVisionClasses::ByFrequency22.names() {
+            let part = match self.set_type.as_deref() {
+                None => "all, 22 classes",
+                Some("Train") => "train",
+                Some("Validation") => "val",
+                Some("Test") => "test",
+                Some(_) => "",
+            };
+            return Some((&GASTROVISION, part.to_owned()));
+        }
+        let names: Option<Vec<&str>> =
+            classes.iter().map(|class| Some(hyperkvasir::find(class)?.0)).collect();
+        let cards: [&'static Card; 2] = [&HYPERKVASIR_16, &HYPERKVASIR_23];
+        let card = cards.into_iter().find(|card| names.as_deref() == Some(card.labels))?;
+        let stem = self.list.file_stem().unwrap_or_default().to_string_lossy();
+        let first = stem.contains("fold1");
+        let part = match self.set_type.as_deref() {
+            None => "all".to_owned(),
+            Some(set @ ("Train" | "Validation")) if first || stem.contains("fold2") => {
+                format!("2-fold {}", u8::from(first != (set == "Train")))
+            }
+            Some(_) => String::new(),
+        };
+        let filtered = stem.contains("_filt") && !part.is_empty();
+        Some((card, if filtered { format!("{part}, filtered") } else { part }))
     }
 }
 

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::{AttributeStore, FileDataset, FileOptions, FindingBox, OnMissing, Root, inside};
+use crate::left_out::LeftOutLog;
 use crate::{Card, Error, Record, Result, Target, Task};
 
 /// One sample on its way into a [`FileDataset`].
@@ -47,6 +48,7 @@ pub(crate) struct Builder {
     lines: HashMap<String, u64>,
     absent: usize,
     first_absent: Option<(u64, PathBuf)>,
+    left_out: LeftOutLog,
 }
 
 impl Builder {
@@ -67,11 +69,22 @@ impl Builder {
             lines: HashMap::new(),
             absent: 0,
             first_absent: None,
+            left_out: LeftOutLog::default(),
         })
     }
 
     pub(crate) fn root(&self) -> &Root {
         &self.root
+    }
+
+    /// Counts a row that becomes no sample.
+    pub(crate) fn leave_out(&mut self, line: u64, reason: &str) {
+        self.left_out.note(reason, || format!("line {line}"));
+    }
+
+    /// Counts what was left out before there was a builder.
+    pub(crate) fn also_left_out(&mut self, log: LeftOutLog) {
+        self.left_out.append(log);
     }
 
     fn row_error(&self, line: u64, reason: String) -> Error {
@@ -105,10 +118,11 @@ impl Builder {
             }
             first.get_or_insert(id);
         }
+        let Some(path) = first.map(|id| self.root.path().join(id)) else { return Ok(None) };
         self.absent += 1;
-        if self.first_absent.is_none() {
-            self.first_absent = first.map(|id| (line, self.root.path().join(id)));
-        }
+        self.left_out
+            .note("files that do not exist", || format!("line {line}, {}", path.display()));
+        self.first_absent.get_or_insert((line, path));
         Ok(None)
     }
 
@@ -123,8 +137,8 @@ impl Builder {
         if self.records.is_empty() {
             return Err(Error::Empty { path: self.table, what: "rows to use" });
         }
-        if self.absent > 0 {
-            tracing::warn!(table = %self.table.display(), absent = self.absent, "files left out");
+        for entry in self.left_out.list() {
+            tracing::warn!(table = %self.table.display(), "{entry}");
         }
         Ok(FileDataset {
             root: self.root.path().to_path_buf(),
@@ -136,7 +150,7 @@ impl Builder {
             boxes: self.boxes,
             card: None,
             part: String::new(),
-            skipped: self.absent,
+            left_out: self.left_out,
         })
     }
 }

@@ -8,7 +8,8 @@ use vit_transforms::{DecodeOptions, decode_file_with};
 use super::FileOptions;
 use super::root::check_inside;
 use super::{AttributeStore, OnMissing};
-use crate::{Card, Dataset, Error, Record, Result, Sample, Target, Task};
+use crate::left_out::LeftOutLog;
+use crate::{Card, Dataset, Error, LeftOut, Record, Result, Sample, Target, Task};
 
 /// A rectangle that a reader drew around a finding, in pixels of the original picture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,7 +39,7 @@ pub struct FileDataset {
     pub(super) boxes: HashMap<usize, Vec<FindingBox>>,
     pub(super) card: Option<&'static Card>,
     pub(super) part: String,
-    pub(super) skipped: usize,
+    pub(super) left_out: LeftOutLog,
 }
 
 impl FileDataset {
@@ -69,12 +70,6 @@ impl FileDataset {
     #[cfg(feature = "parquet")]
     pub(crate) fn options(&self) -> FileOptions {
         FileOptions { missing: self.missing, decode: self.decode }
-    }
-
-    /// How many rows were left out because their file is absent ([`OnMissing::Skip`]).
-    #[must_use]
-    pub fn skipped(&self) -> usize {
-        self.skipped
     }
 }
 
@@ -119,6 +114,10 @@ impl Dataset for FileDataset {
 
     fn part(&self) -> &str {
         &self.part
+    }
+
+    fn left_out(&self) -> Vec<LeftOut> {
+        self.left_out.list()
     }
 
     fn file(&self, index: usize) -> Option<PathBuf> {

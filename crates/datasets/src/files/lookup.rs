@@ -61,7 +61,7 @@ impl Lookup {
     }
 }
 
-fn below(base: &Path, path: &Path) -> Option<String> {
+pub(super) fn below(base: &Path, path: &Path) -> Option<String> {
     let parts: Option<Vec<&str>> =
         path.strip_prefix(base).ok()?.components().map(|part| part.as_os_str().to_str()).collect();
     Some(parts?.join("/"))
@@ -83,24 +83,4 @@ pub(crate) fn is_picture(name: &str) -> bool {
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
     let known = ["png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "dcm"];
     known.iter().any(|known| extension.eq_ignore_ascii_case(known))
-}
-
-/// Paths of all pictures below `root`, sorted; names that begin with a dot and links are left out.
-pub(crate) fn scan(root: &Path) -> Result<Vec<String>> {
-    let mut ids = Vec::new();
-    let hidden = |entry: &walkdir::DirEntry| entry.file_name().to_string_lossy().starts_with('.');
-    let walk = WalkDir::new(root).min_depth(1).sort_by_file_name();
-    for entry in walk.into_iter().filter_entry(|entry| !hidden(entry)) {
-        let entry = entry.map_err(|error| {
-            let path = error.path().unwrap_or(root).to_path_buf();
-            Error::Io { path, source: error.into() }
-        })?;
-        if entry.file_type().is_file()
-            && let Some(id) = below(root, entry.path())
-            && is_picture(&id)
-        {
-            ids.push(id);
-        }
-    }
-    Ok(ids)
 }

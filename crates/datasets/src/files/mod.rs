@@ -8,15 +8,17 @@ mod lookup;
 mod root;
 mod sheet;
 mod store;
+mod walk;
 
 pub(crate) use build::{Builder, Row};
 pub use dataset::{FileDataset, FindingBox};
 pub(crate) use json::read_json;
 pub(crate) use list::List;
-pub(crate) use lookup::{Lookup, first_file, is_picture, scan};
+pub(crate) use lookup::{Lookup, first_file, is_picture};
 pub(crate) use root::{Root, inside};
 pub(crate) use sheet::{Line, Sheet};
 pub(crate) use store::AttributeStore;
+pub(crate) use walk::Walk;
 
 use serde::{Deserialize, Serialize};
 use vit_transforms::DecodeOptions;
@@ -57,6 +59,10 @@ macro_rules! delegate {
                 self.0.part()
             }
 
+            fn left_out(&self) -> Vec<$crate::LeftOut> {
+                self.0.left_out()
+            }
+
             fn file(&self, index: usize) -> Option<std::path::PathBuf> {
                 self.0.file(index)
             }
@@ -73,7 +79,7 @@ pub enum OnMissing {
     /// Stops with [`crate::Error::MissingFiles`].
     #[default]
     Refuse,
-    /// Leaves the rows out and counts them ([`FileDataset::skipped`]): for a part of a download.
+    /// Leaves the rows out and counts them ([`crate::Dataset::left_out`]): for a part of a download.
     Skip,
     /// Does not look: the most likely place is taken (`ChestX-ray14`: the root itself). A file that
     /// is not there, or a link that leads out of the root, is an error when the sample is read.

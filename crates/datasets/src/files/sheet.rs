@@ -33,7 +33,12 @@ impl Sheet {
     /// Reads a table, packed with gzip or not. A byte order mark and `\r` are dropped; blanks
     /// around cells too.
     pub(crate) fn read(path: &Path, delimiter: u8) -> Result<Self> {
-        Self::parse(path, open_text(path)?, delimiter)
+        Self::read_up_to(path, delimiter, MAX_BYTES)
+    }
+
+    /// The same with another limit of its bytes, unpacked.
+    pub(crate) fn read_up_to(path: &Path, delimiter: u8, limit: u64) -> Result<Self> {
+        Self::parse(path, open_up_to(path, limit)?, delimiter)
     }
 
     /// Reads a table from its text; `path` is only used in errors.
@@ -149,12 +154,16 @@ impl<'a> Line<'a> {
 
 /// The file's text, unpacked if it is packed, without a byte order mark, up to a limit.
 pub(crate) fn open_text(path: &Path) -> Result<Box<dyn BufRead>> {
+    open_up_to(path, MAX_BYTES)
+}
+
+fn open_up_to(path: &Path, limit: u64) -> Result<Box<dyn BufRead>> {
     let io = |source| Error::Io { path: path.into(), source };
     let mut file = BufReader::new(File::open(path).map_err(io)?);
     let packed = file.fill_buf().map_err(io)?.starts_with(&[0x1f, 0x8b]);
     let reader: Box<dyn Read> =
         if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
-    let mut text = BufReader::new(Bounded { reader, left: MAX_BYTES });
+    let mut text = BufReader::new(Bounded { reader, limit, left: limit });
     if text.fill_buf().map_err(io)?.starts_with(b"\xef\xbb\xbf") {
         text.consume(3);
     }
@@ -164,6 +173,7 @@ pub(crate) fn open_text(path: &Path) -> Result<Box<dyn BufRead>> {
 /// Fails where [`Read::take`] would end quietly.
 struct Bounded {
     reader: Box<dyn Read>,
+    limit: u64,
     left: u64,
 }
 
@@ -171,7 +181,8 @@ impl Read for Bounded {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let count = self.reader.read(buffer)?;
         self.left = self.left.checked_sub(count as u64).ok_or_else(|| {
-            std::io::Error::other(format!("the table has more than {MAX_BYTES} bytes of text"))
+            let limit = self.limit;
+            std::io::Error::other(format!("the table has more than {limit} bytes of text"))
         })?;
         Ok(count)
     }
@@ -213,7 +224,7 @@ mod tests {
         let text = |left| {
             let mut text = String::new();
             let reader = Box::new(&b"0123456789"[..]);
-            Bounded { reader, left }.read_to_string(&mut text).map(|_| text)
+            Bounded { reader, limit: left, left }.read_to_string(&mut text).map(|_| text)
         };
         assert_eq!(text(10).unwrap(), "0123456789");
         assert!(text(9).unwrap_err().to_string().contains("bytes of text"));

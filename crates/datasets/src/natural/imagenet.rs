@@ -3,12 +3,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::card::IMAGENET;
-use crate::files::{Builder, List, OnMissing, Row, attribute, scan};
-use crate::{Error, FileDataset, FileOptions, Result, Target, Task};
-
-/// The thousand folder names of ILSVRC-2012, sorted: the class is the line.
-const WNIDS: &str = include_str!("imagenet_wnids.txt");
+use crate::card::{IMAGENET, IMAGENET_A, IMAGENET_C, IMAGENET_R, IMAGENET_SKETCH, IMAGENET_V2};
+use crate::files::{Builder, List, OnMissing, Row, Walk, attribute};
+use crate::{Card, Error, FileDataset, FileOptions, Result, Target, Task};
 
 /// Which `ImageNet`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,7 +63,8 @@ impl ImageNet {
     /// Lists the pictures.
     ///
     /// # Errors
-    /// [`Error::Io`] when a folder cannot be read, [`Error::UnknownClass`] for a folder that is no
+    /// [`Error::Io`] when a folder cannot be read, [`Error::Outside`] for a link out of the root,
+    /// [`Error::UnknownClass`] for a folder that is no
     /// class, [`Error::Layout`] for a picture outside of class folders, [`Error::Empty`] when there
     /// are none, [`Error::Config`] for a corruption or severity that cannot be.
     pub fn open(&self) -> Result<FileDataset> {
@@ -80,7 +78,8 @@ impl ImageNet {
             ImageNetVariant::C { corruption, severity } => format!("{corruption}/{severity}"),
             _ => String::new(),
         };
-        for (position, id) in scan(&root)?.into_iter().enumerate() {
+        let mut walk = Walk::new(&root)?;
+        for (position, (id, _)) in walk.pictures(&root)?.into_iter().enumerate() {
             let Some((class, _)) = id.split_once('/') else {
                 let reason = format!("{id} lies beside the class folders");
                 return Err(Error::Layout { path: root, reason });
@@ -97,21 +96,24 @@ impl ImageNet {
             let row = Row::new(position as u64 + 1, id.clone(), Target::Class(number));
             builder.add(row.attributes(vec![&source]))?;
         }
-        let part = match &self.variant {
-            ImageNetVariant::Train => "train",
-            ImageNetVariant::Val => "val",
-            ImageNetVariant::A => "a",
-            ImageNetVariant::R => "r",
-            ImageNetVariant::Sketch => "sketch",
-            ImageNetVariant::V2 => "v2",
-            ImageNetVariant::C { .. } => "c",
+        builder.also_left_out(walk.left_out());
+        let (card, part): (&'static Card, _) = match &self.variant {
+            ImageNetVariant::Train => (&IMAGENET, "train"),
+            ImageNetVariant::Val => (&IMAGENET, "val"),
+            ImageNetVariant::A => (&IMAGENET_A, "a"),
+            ImageNetVariant::R => (&IMAGENET_R, "r"),
+            ImageNetVariant::Sketch => (&IMAGENET_SKETCH, "sketch"),
+            ImageNetVariant::V2 => (&IMAGENET_V2, "v2"),
+            ImageNetVariant::C { .. } => (&IMAGENET_C, "c"),
         };
-        Ok(builder.finish(Task::SingleLabel { classes })?.described(&IMAGENET, part))
+        // Of some of the classes, nobody has published how many there are.
+        let part = if self.classes.is_none() { part } else { "" };
+        Ok(builder.finish(Task::SingleLabel { classes })?.described(card, part))
     }
 
     fn class_names(&self) -> Result<Vec<String>> {
         let Some(path) = &self.classes else {
-            return Ok(WNIDS.lines().map(str::to_owned).collect());
+            return Ok(IMAGENET.labels.iter().map(ToString::to_string).collect());
         };
         let first = |name: &str| name.split_whitespace().next().unwrap_or_default().to_owned();
         let entries = List::read(path, 0)?.entries;
@@ -119,13 +121,12 @@ impl ImageNet {
     }
 
     fn folder(&self) -> Result<PathBuf> {
-        let below = |name: &str| {
-            let folder = self.root.join(name);
-            if folder.is_dir() { folder } else { self.root.clone() }
+        let below = |name: &str| -> Result<PathBuf> {
+            Ok(Walk::new(&self.root)?.folder(name)?.unwrap_or_else(|| self.root.clone()))
         };
         match &self.variant {
-            ImageNetVariant::Train => Ok(below("train")),
-            ImageNetVariant::Val => Ok(below("val")),
+            ImageNetVariant::Train => below("train"),
+            ImageNetVariant::Val => below("val"),
             ImageNetVariant::C { corruption, severity } => {
                 corrupted(&self.root, corruption, *severity)
             }
@@ -150,7 +151,7 @@ fn corrupted(root: &Path, corruption: &str, severity: u8) -> Result<PathBuf> {
 mod tests {
     #[test]
     fn the_thousand_names_are_sorted() {
-        let names: Vec<&str> = super::WNIDS.lines().collect();
+        let names = super::IMAGENET.labels;
         assert_eq!((names.len(), names[0], names[999]), (1000, "n01440764", "n15075141"));
         assert!(names.is_sorted_by(|a, b| a < b));
     }

@@ -83,8 +83,8 @@ impl INaturalist {
     ///
     /// # Errors
     /// As [`crate::CsvTable::open`], with the place of a picture in the file for its line;
-    /// [`Error::Json`] when the file is no such JSON, two categories or annotations have one
-    /// number, or an annotation names a category or picture that is not there.
+    /// [`Error::Json`] when the file is no such JSON, two categories, pictures or annotations have
+    /// one number, or an annotation names a category or picture that is not there.
     pub fn open(&self) -> Result<FileDataset> {
         let mut document: Document = read_json(&self.annotations)?;
         let fail = |reason| Error::Json { path: self.annotations.clone(), reason };
@@ -107,7 +107,10 @@ impl INaturalist {
                 return Err(fail(format!("picture {image_id} has two annotations")));
             }
         }
-        let pictures: HashSet<u64> = document.images.iter().map(|picture| picture.id).collect();
+        let mut pictures = HashSet::new();
+        if let Some(twice) = document.images.iter().find(|picture| !pictures.insert(picture.id)) {
+            return Err(fail(format!("picture {} stands twice", twice.id)));
+        }
         if let Some(absent) = document.annotations.iter().find(|a| !pictures.contains(&a.image_id))
         {
             let image = absent.image_id;

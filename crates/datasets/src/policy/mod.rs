@@ -1,5 +1,6 @@
 //! What becomes of labels that are neither yes nor no.
 
+mod form;
 mod presets;
 mod vocabulary;
 
@@ -80,13 +81,13 @@ pub enum BlankRule {
 
 /// One finding of a [`LabelPolicy`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "form::Finding")]
 pub struct FindingRule {
     /// The column of the table, which is also the label's name.
     pub finding: String,
     /// What becomes of doubt.
     pub uncertain: UncertainRule,
-    /// What becomes of silence.
-    #[serde(default)]
+    /// What becomes of silence; in JSON, [`BlankRule::Zero`] where nothing is said.
     pub blank: BlankRule,
 }
 
@@ -106,8 +107,7 @@ pub struct FindingRule {
 /// assert_eq!(target, Target::Labels(expected));
 /// # Ok::<(), vit_datasets::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Form")]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LabelPolicy {
     /// A name for reports.
     pub name: String,
@@ -119,39 +119,6 @@ pub struct LabelPolicy {
     pub no_finding_means_absent: bool,
     /// Seed of the soft labels.
     pub seed: u64,
-}
-
-/// How a policy may stand in a file.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Form {
-    Preset(String),
-    Whole {
-        name: String,
-        findings: Vec<FindingRule>,
-        #[serde(default)]
-        no_finding_means_absent: bool,
-        #[serde(default)]
-        seed: u64,
-    },
-}
-
-impl TryFrom<Form> for LabelPolicy {
-    type Error = Error;
-
-    fn try_from(form: Form) -> Result<Self> {
-        let policy = match form {
-            Form::Preset(name) => Self::preset(&name).ok_or_else(|| {
-                let reason = format!("'{name}' is none of {}", Self::PRESETS.join(", "));
-                Error::Config { option: "LabelPolicy", reason }
-            })?,
-            Form::Whole { name, findings, no_finding_means_absent, seed } => {
-                Self { name, findings, no_finding_means_absent, seed }
-            }
-        };
-        policy.check()?;
-        Ok(policy)
-    }
 }
 
 impl LabelPolicy {

@@ -1,39 +1,5 @@
-use super::{BlankRule, FindingRule, LabelPolicy, UncertainRule};
-
-/// The fourteen columns of `CheXpert`, in the order of its table.
-const CHEXPERT: [&str; 14] = [
-    "No Finding",
-    "Enlarged Cardiomediastinum",
-    "Cardiomegaly",
-    "Lung Opacity",
-    "Lung Lesion",
-    "Edema",
-    "Consolidation",
-    "Pneumonia",
-    "Atelectasis",
-    "Pneumothorax",
-    "Pleural Effusion",
-    "Pleural Other",
-    "Fracture",
-    "Support Devices",
-];
-
-/// Thirteen findings by name, without `No Finding`, as `medical_mae` reads MIMIC-CXR.
-const MIMIC: [&str; 13] = [
-    "Atelectasis",
-    "Cardiomegaly",
-    "Consolidation",
-    "Edema",
-    "Enlarged Cardiomediastinum",
-    "Fracture",
-    "Lung Lesion",
-    "Lung Opacity",
-    "Pleural Effusion",
-    "Pleural Other",
-    "Pneumonia",
-    "Pneumothorax",
-    "Support Devices",
-];
+use super::{BlankRule, FindingRule, LabelPolicy, NO_FINDING, UncertainRule};
+use crate::card::{CHEXPERT, MIMIC_CXR};
 
 impl LabelPolicy {
     /// Names that [`LabelPolicy::preset`] knows.
@@ -53,7 +19,9 @@ impl LabelPolicy {
     ///   `No Finding` makes all absent.
     #[must_use]
     pub fn preset(name: &str) -> Option<Self> {
-        let fourteen = |uncertain| Some(Self::uniform(name, &CHEXPERT, uncertain, BlankRule::Zero));
+        let fourteen =
+            |uncertain| Some(Self::uniform(name, CHEXPERT.labels, uncertain, BlankRule::Zero));
+        let others = || MIMIC_CXR.labels.iter().copied().filter(|label| *label != NO_FINDING);
         match name {
             "medical_mae" => Some(five(
                 name,
@@ -70,7 +38,12 @@ impl LabelPolicy {
             "ignore" => fourteen(UncertainRule::Ignore),
             "medical_mae_mimic" => Some(Self {
                 no_finding_means_absent: true,
-                ..Self::uniform(name, &MIMIC, UncertainRule::Ignore, BlankRule::Missing)
+                ..Self::uniform(
+                    name,
+                    &others().collect::<Vec<_>>(),
+                    UncertainRule::Ignore,
+                    BlankRule::Missing,
+                )
             }),
             _ => None,
         }

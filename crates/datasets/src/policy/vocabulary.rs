@@ -140,5 +140,5 @@ impl Dataset for Harmonized {
         Ok(Sample { record: self.translate(record), image })
     }
 
-    crate::forward_provenance!(dataset);
+    crate::forward_provenance!(dataset, translated);
 }

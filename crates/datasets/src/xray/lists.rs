@@ -52,7 +52,8 @@ pub enum ListPart {
     TenPercent,
     /// A hundredth of it.
     OnePercent,
-    /// Validation.
+    /// Validation; in files also `valid`, `validate` or `validation`.
+    #[serde(alias = "valid", alias = "validate", alias = "validation")]
     Val,
     /// Test.
     Test,
@@ -77,7 +78,7 @@ pub enum OnBadLabel {
     /// Stops with [`Error::Label`].
     #[default]
     Refuse,
-    /// Leaves the line out and says so in a `tracing` event.
+    /// Leaves the line out and counts it ([`crate::Dataset::left_out`]).
     Skip,
 }
 
@@ -163,14 +164,22 @@ impl XrayList {
         let mut builder = Builder::new(&self.list, &self.root, self.files, &[])?;
         let places =
             if self.kind.is_nih() { Some(Places::new(&builder, self.files)?) } else { None };
+        let mut bad = "";
         for entry in &list.entries {
+            // Names of these lists hold no blanks: what looks like one is a label too many.
+            if !single && entry.name.contains(char::is_whitespace) {
+                let (found, wanted) = (entry.name.split_whitespace().count(), card.labels.len());
+                let reason = format!("{} labels, but {wanted} are known", found - 1 + wanted);
+                return Err(list.error(entry.line, reason));
+            }
             let flags: Result<Vec<f32>> =
                 entry.words.iter().map(|word| list.flag(entry.line, word)).collect();
             let flags = match (flags, self.bad_labels) {
                 (Ok(flags), _) => flags,
                 (Err(error), OnBadLabel::Refuse) => return Err(error),
-                (Err(error), OnBadLabel::Skip) => {
-                    tracing::warn!(%error, "line left out");
+                (Err(_), OnBadLabel::Skip) => {
+                    bad = ", without bad labels";
+                    builder.leave_out(entry.line, "labels that are neither 0 nor 1");
                     continue;
                 }
             };
@@ -199,7 +208,7 @@ impl XrayList {
             Some(repeat) => format!("{} {repeat}", self.part.name()),
             None => self.part.name().to_owned(),
         };
-        Ok(builder.finish(task)?.described(card, part))
+        Ok(builder.finish(task)?.described(card, part + bad))
     }
 
     fn places(&self, name: &str) -> Vec<String> {

@@ -23,8 +23,8 @@ pub enum MimicLabels {
 /// How to read [MIMIC-CXR-JPG](https://physionet.org/content/mimic-cxr-jpg): three tables, packed
 /// with gzip or not, joined by picture and study.
 ///
-/// Pictures of studies without labels are left out, unless the policy has no findings; then all
-/// are taken, without labels.
+/// Pictures of studies without labels are left out and counted ([`crate::Dataset::left_out`]),
+/// unless the policy has no findings; then all are taken, without labels.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MimicCxr {
     /// The folder with the tables and `files`.
@@ -75,7 +75,7 @@ impl MimicCxr {
     ///
     /// # Errors
     /// As [`crate::CsvTable::open`]; [`crate::Error::Row`] for a picture that the table of splits
-    /// does not have or a number that is none; [`crate::Error::Label`] for a cell or a split that
+    /// does not have, one that stands twice in a table, or a number that is none; [`crate::Error::Label`] for a cell or a split that
     /// is none of those known.
     pub fn open(&self) -> Result<FileDataset> {
         let labels = match self.labels {
@@ -90,8 +90,12 @@ impl MimicCxr {
         let attributes = [attribute::VIEW, attribute::STUDY, attribute::SPLIT];
         let mut builder = Builder::new(&sheet.path, &self.root, self.files, &attributes)?;
         let mut seen = HashSet::new();
+        let mut names = HashSet::new();
         for line in sheet.lines() {
             let name = line.required(dicom)?;
+            if !names.insert(name) {
+                return Err(line.error(format!("picture '{name}' stands twice")));
+            }
             let Some(&split) = splits.get(name) else {
                 return Err(line.error(format!("the table of splits does not have '{name}'")));
             };
@@ -105,7 +109,10 @@ impl MimicCxr {
             let target = match targets.get(number) {
                 _ if self.policy.findings.is_empty() => Target::None,
                 Some(target) => target.clone(),
-                None => continue,
+                None => {
+                    builder.leave_out(line.number, "pictures of studies without labels");
+                    continue;
+                }
             };
             if self.first_per_patient && !seen.insert(patient) {
                 continue;
@@ -159,7 +166,10 @@ fn splits(sheet: &Sheet) -> Result<HashMap<String, Split>> {
             "test" => Split::Test,
             _ => return Err(line.label_error(split, "train, validate and test")),
         };
-        splits.insert(line.required(dicom)?.to_owned(), part);
+        let name = line.required(dicom)?;
+        if splits.insert(name.to_owned(), part).is_some() {
+            return Err(line.error(format!("picture '{name}' stands twice")));
+        }
     }
     Ok(splits)
 }

@@ -61,7 +61,8 @@ impl ChestXray14 {
     ///
     /// # Errors
     /// As [`crate::CsvTable::open`]; [`Error::Row`] for a picture of the list that the table does
-    /// not have, and for one whose name occurs in several folders.
+    /// not have, and for one whose name occurs in several folders; [`Error::Layout`] for names of
+    /// the list, or of the boxes of all pictures, that the table does not have.
     pub fn open(&self) -> Result<FileDataset> {
         let table = match &self.table {
             Some(table) => table.clone(),
@@ -93,8 +94,19 @@ impl ChestXray14 {
             let row = Row { boxes: boxes.remove(name).unwrap_or_default(), ..row };
             builder.add(row.group(patient(name)).attributes(values))?;
         }
-        if let Some(wanted) = wanted {
-            wanted.check_all_found(&table)?;
+        match (wanted, boxes.keys().min()) {
+            (Some(wanted), _) => wanted.check_all_found(&table)?,
+            // Of a part, the other boxes are those of other parts.
+            (None, Some(name)) => {
+                let path = self.boxes.clone().unwrap_or_default();
+                let reason = format!(
+                    "boxes of {} picture(s) that {} does not have; the first is '{name}'",
+                    boxes.len(),
+                    table.display()
+                );
+                return Err(Error::Layout { path, reason });
+            }
+            (None, None) => {}
         }
         let findings = CHEST_XRAY14.labels.iter().map(ToString::to_string).collect();
         let part = match self.part {

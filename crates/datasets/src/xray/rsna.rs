@@ -3,12 +3,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::card::RSNA;
+use crate::card::{RSNA, RSNA_DETAILED};
 use crate::files::{Builder, Line, Row, Sheet, first_file};
-use crate::{Error, FileDataset, FileOptions, FindingBox, Result, Target, Task};
-
-/// The three classes of `stage_2_detailed_class_info.csv`.
-const CLASSES: [&str; 3] = ["Normal", "No Lung Opacity / Not Normal", "Lung Opacity"];
+use crate::{Card, Error, FileDataset, FileOptions, FindingBox, Result, Target, Task};
 
 /// What is to be told of an RSNA radiograph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -84,21 +81,23 @@ impl RsnaPneumonia {
                     return Err(Error::Row { path: table, line: patient.line, reason });
                 }
             };
-            let name = class.and_then(|class| CLASSES.get(class)).copied().unwrap_or_default();
+            let name = class
+                .and_then(|class| RSNA_DETAILED.labels.get(class))
+                .copied()
+                .unwrap_or_default();
             let mut row = Row::new(patient.line, "", target);
             row.paths = places(&format!("stage_2_train_images/{}.dcm", patient.id));
             row.boxes = patient.boxes;
             builder.add(row.group(patient.id).attributes(vec![name]))?;
         }
-        let task = match self.task {
-            RsnaTask::Pneumonia => {
-                Task::MultiLabel { findings: RSNA.labels.iter().map(ToString::to_string).collect() }
-            }
+        let names = |card: &Card| card.labels.iter().map(ToString::to_string).collect();
+        let (card, task): (&'static Card, _) = match self.task {
+            RsnaTask::Pneumonia => (&RSNA, Task::MultiLabel { findings: names(&RSNA) }),
             RsnaTask::Detailed => {
-                Task::SingleLabel { classes: CLASSES.map(str::to_owned).to_vec() }
+                (&RSNA_DETAILED, Task::SingleLabel { classes: names(&RSNA_DETAILED) })
             }
         };
-        Ok(builder.finish(task)?.described(&RSNA, "train"))
+        Ok(builder.finish(task)?.described(card, "train"))
     }
 
     /// The detailed class of each patient; rows are repeated once per box.
@@ -116,9 +115,9 @@ impl RsnaPneumonia {
         let mut classes = HashMap::new();
         for line in sheet.lines() {
             let name = line.required(class)?;
-            let number = CLASSES.iter().position(|known| *known == name);
+            let number = RSNA_DETAILED.labels.iter().position(|known| *known == name);
             let Some(number) = number else {
-                return Err(line.label_error(class, &CLASSES.join(", ")));
+                return Err(line.label_error(class, &RSNA_DETAILED.labels.join(", ")));
             };
             let known = *classes.entry(line.required(id)?.to_owned()).or_insert(number);
             if known != number {
