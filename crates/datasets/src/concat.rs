@@ -204,6 +204,11 @@ impl Dataset for Concat {
         self.parts.iter().flat_map(of_part).collect()
     }
 
+    fn decoding(&self) -> String {
+        let of_part = |part: &Part| format!("{}: {}\n", part.name, part.dataset.decoding());
+        self.parts.iter().map(of_part).collect()
+    }
+
     fn file(&self, index: usize) -> Option<PathBuf> {
         let (part, inner) = self.locate(index).ok()?;
         part.dataset.file(inner)

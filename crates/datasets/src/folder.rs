@@ -157,6 +157,10 @@ impl Dataset for ImageFolder {
         self.left_out.list()
     }
 
+    fn decoding(&self) -> String {
+        crate::files::decoding(&self.decode)
+    }
+
     fn file(&self, index: usize) -> Option<PathBuf> {
         self.path(index).map(Path::to_path_buf)
     }

@@ -164,6 +164,12 @@ pub trait Dataset: Send + Sync {
         Vec::new()
     }
 
+    /// What besides the bytes of the files decides the values of the pictures, such as how they are
+    /// decoded: other words where they may differ. The cache is made anew when it changes.
+    fn decoding(&self) -> String {
+        String::new()
+    }
+
     /// The file that holds this sample's picture and no other, if there is one: the cache watches
     /// it for changes, and the audit compares its bytes.
     fn file(&self, _index: usize) -> Option<PathBuf> {
@@ -206,6 +212,10 @@ macro_rules! forward_provenance {
 
         fn left_out(&self) -> Vec<$crate::LeftOut> {
             self.$inner.left_out()
+        }
+
+        fn decoding(&self) -> String {
+            self.$inner.decoding()
         }
 
         fn file(&self, index: usize) -> Option<std::path::PathBuf> {

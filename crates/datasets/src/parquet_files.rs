@@ -271,6 +271,10 @@ impl Dataset for ParquetImages {
         self.data.left_out()
     }
 
+    fn decoding(&self) -> String {
+        self.data.decoding()
+    }
+
     fn container(&self, index: usize) -> Option<PathBuf> {
         let row = self.row(&self.record(index).ok()?);
         self.shard(row).map(|(_, path)| path.clone())

@@ -70,6 +70,10 @@ impl Dataset for Subset {
         self.dataset.left_out()
     }
 
+    fn decoding(&self) -> String {
+        self.dataset.decoding()
+    }
+
     fn file(&self, index: usize) -> Option<PathBuf> {
         self.dataset.file(self.inner(index).ok()?)
     }

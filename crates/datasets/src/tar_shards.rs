@@ -418,6 +418,10 @@ impl Dataset for TarShards {
         self.left_out.list()
     }
 
+    fn decoding(&self) -> String {
+        crate::files::decoding(&self.decode)
+    }
+
     fn container(&self, index: usize) -> Option<PathBuf> {
         self.shards.get(self.places.get(index)?.shard).map(|shard| shard.path.clone())
     }

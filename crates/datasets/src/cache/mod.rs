@@ -90,7 +90,7 @@ impl Cached {
             let reason = "0, must be at least 1".into();
             return Err(Error::Config { option: "CacheOptions::short_side", reason });
         }
-        let settings = Settings::new(options)?;
+        let settings = Settings::new(dataset.as_ref(), options)?;
         let ready = || -> Result<Option<CacheFile>> {
             if !holds_a_cache(path)? {
                 return Ok(None);

@@ -28,12 +28,14 @@ const SPOT_CHECKS: usize = 16;
 pub(super) struct Settings {
     short_side: Option<usize>,
     filter: Filter,
+    /// What the data set says of its decoding.
+    decoding: String,
     /// Hash of what decoder and resampler make of the probe.
     decoder: String,
 }
 
 impl Settings {
-    pub(super) fn new(options: &CacheOptions) -> Result<Self> {
+    pub(super) fn new(dataset: &dyn Dataset, options: &CacheOptions) -> Result<Self> {
         let fail = |source| Error::Transform { id: "probe of the decoder".into(), source };
         let probe = decode_bytes("probe.jpg", PROBE, &DecodeLimits::default()).map_err(fail)?;
         let size = ResizeSize::Exact { height: 11, width: 31 };
@@ -42,7 +44,8 @@ impl Settings {
             .map_err(fail)?;
         let images = [hash::of_image(&probe), hash::of_image(&resized)];
         let decoder = hash::of_bytes(images.concat().as_bytes());
-        Ok(Self { short_side: options.short_side, filter: options.filter, decoder })
+        let (short_side, filter) = (options.short_side, options.filter);
+        Ok(Self { short_side, filter, decoding: dataset.decoding(), decoder })
     }
 
     /// The picture as the cache holds it. One that is not larger is kept as it is.

@@ -120,6 +120,10 @@ impl Dataset for FileDataset {
         self.left_out.list()
     }
 
+    fn decoding(&self) -> String {
+        crate::files::decoding(&self.decode)
+    }
+
     fn file(&self, index: usize) -> Option<PathBuf> {
         self.path(index)
     }

@@ -21,7 +21,12 @@ pub(crate) use store::AttributeStore;
 pub(crate) use walk::Walk;
 
 use serde::{Deserialize, Serialize};
-use vit_transforms::DecodeOptions;
+use vit_transforms::{DecodeLimits, DecodeOptions};
+
+/// See [`crate::Dataset::decoding`]. Limits do not change a picture.
+pub(crate) fn decoding(options: &DecodeOptions) -> String {
+    format!("{:?}", DecodeOptions { limits: DecodeLimits::default(), ..*options })
+}
 
 /// Implements [`crate::Dataset`] for a type whose first field is one.
 macro_rules! delegate {
@@ -61,6 +66,10 @@ macro_rules! delegate {
 
             fn left_out(&self) -> Vec<$crate::LeftOut> {
                 self.0.left_out()
+            }
+
+            fn decoding(&self) -> String {
+                self.0.decoding()
             }
 
             fn file(&self, index: usize) -> Option<std::path::PathBuf> {
