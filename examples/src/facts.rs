@@ -59,7 +59,7 @@ fn hex(bytes: &[u8]) -> String {
 pub(crate) fn data_card(args: &DataArgs, data: &OpenData) -> Result<Facts> {
     let mut facts = vec![fact("Source", &args.data)];
     let any = data.whole.as_ref().unwrap_or(&data.train);
-    if let Some(card) = any.card() {
+    for card in cards(any.as_ref()) {
         facts.push(fact("Data set", format!("{} ({})", card.name, card.link)));
         facts.push(fact("Licence", card.licence));
         facts.push(fact("Terms", card.terms));
@@ -77,6 +77,20 @@ pub(crate) fn data_card(args: &DataArgs, data: &OpenData) -> Result<Facts> {
         facts.push(fact(what, describe(part.as_ref())?));
     }
     Ok(facts)
+}
+
+/// The cards of the data set, or of those that it is put together from, each once.
+fn cards(data: &dyn Dataset) -> Vec<&'static vit_datasets::Card> {
+    if let Some(card) = data.card() {
+        return vec![card];
+    }
+    let mut all: Vec<&vit_datasets::Card> = Vec::new();
+    for card in data.constituents().into_iter().flat_map(|(_, data)| cards(data)) {
+        if all.iter().all(|known| known.name != card.name) {
+            all.push(card);
+        }
+    }
+    all
 }
 
 /// The split, and whether the model was trained with it.
