@@ -157,7 +157,7 @@ fn record(root: &Path, path: &Path, rule: GroupRule, target: Target) -> Record {
 }
 
 /// Names a split's folder may have.
-fn split_names(split: Split) -> &'static [&'static str] {
+pub(crate) fn split_names(split: Split) -> &'static [&'static str] {
     match split {
         Split::Train => &["train"],
         Split::Val => &["val", "valid", "validation"],

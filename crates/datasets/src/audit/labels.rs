@@ -1,59 +1,12 @@
 //! Labels, subsets, ages and subgroups.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::AuditOptions;
-use super::entries::{Content, Entries, Entry, Part};
-use super::list::{Attributes, FileList};
+use super::entries::{Entries, Entry};
+use super::list::Attributes;
 use super::report::{Finding, FindingKind, Prevalence};
 use crate::Result;
-
-/// Labels that differ from those of the master table. The rows are matched by file name, or by the
-/// name without extension; where the master has a name several times, one row must agree.
-pub(super) fn against_master(
-    entries: &Entries<'_>,
-    master: &FileList,
-    findings: &mut Vec<Finding>,
-) {
-    let part = [Part { name: "master".into(), content: Content::List(master.clone()) }];
-    // Lists have no records that could fail.
-    let Ok(master) = Entries::collect(&part) else { return };
-    let mut rows: HashMap<&str, BTreeSet<String>> = HashMap::new();
-    for entry in &master.list {
-        for name in entry.file_name.as_deref().into_iter().chain(entry.stem()) {
-            rows.entry(name).or_default().insert(master.label(entry));
-        }
-    }
-    for entry in &entries.list {
-        let Some(name) = entry.file_name.as_deref() else { continue };
-        let place = format!("{}: {}", entries.part(entry), entry.id);
-        let found = rows.get(name).or_else(|| rows.get(entry.stem()?));
-        let label = entries.label(entry);
-        match found {
-            None => {
-                let detail = format!("{place} is not in the master table");
-                findings.push(entries.finding(FindingKind::NotInMaster, detail, [entry]));
-            }
-            Some(labels)
-                if !labels.iter().any(|known| findings_of(known) == findings_of(&label)) =>
-            {
-                let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
-                let detail = format!(
-                    "{place} is '{label}', in the master table '{}'",
-                    labels.join("' or '")
-                );
-                findings.push(entries.finding(FindingKind::LabelDisagreement, detail, [entry]));
-            }
-            Some(_) => {}
-        }
-    }
-}
-
-/// The findings in a label. A table that says "No Finding" and one whose columns are all 0 agree.
-fn findings_of(label: &str) -> Vec<&str> {
-    let named = |name: &&str| !name.is_empty() && !name.eq_ignore_ascii_case("No Finding");
-    label.split('|').filter(named).collect()
-}
 
 /// Each part must be contained in the next one.
 pub(super) fn nesting(entries: &Entries<'_>, findings: &mut Vec<Finding>) {

@@ -55,6 +55,8 @@ impl ListOptions {
 pub struct FileList {
     pub(super) names: Vec<String>,
     pub(super) rows: Vec<Row>,
+    /// Whether a label that a row does not name is absent.
+    pub(super) complete: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -80,7 +82,8 @@ impl FileList {
             Some((column, value)) => Some((table.column(column)?, value)),
             None => None,
         };
-        let mut list = Self::default();
+        let complete = matches!(options.labels, ListLabels::Names { .. });
+        let mut list = Self { complete, ..Self::default() };
         let labels = LabelReader::new(&table, &options.labels, &mut list.names)?;
         for row in &table.rows {
             if filter.is_some_and(|(column, value)| row.cell(column) != value) {

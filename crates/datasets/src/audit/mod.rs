@@ -23,10 +23,12 @@ mod entries;
 mod html;
 mod labels;
 mod list;
+mod master;
 mod near;
 mod paths;
 mod picture;
 mod report;
+mod rows;
 mod shared;
 
 use std::collections::BTreeMap;
@@ -87,7 +89,7 @@ impl Default for AuditOptions {
 pub struct Audit {
     options: AuditOptions,
     parts: Vec<Part>,
-    master: Option<FileList>,
+    master: Option<Part>,
     attributes: Option<Attributes>,
     chains: Vec<Vec<Part>>,
 }
@@ -113,10 +115,11 @@ impl Audit {
         self
     }
 
-    /// The table that all labels are compared with, by file name.
+    /// The table that all labels are compared with. A file's row is that whose path it ends in, or
+    /// that ends in its path, with or without extension; what could be several rows is a finding.
     #[must_use]
     pub fn master(mut self, master: FileList) -> Self {
-        self.master = Some(master);
+        self.master = Some(Part { name: "master".into(), content: Content::List(master) });
         self
     }
 
@@ -153,7 +156,7 @@ impl Audit {
         faults(&entries, &facts, &mut findings);
         modes(&entries, &facts, &mut findings);
         if let Some(master) = &self.master {
-            labels::against_master(&entries, master, &mut findings);
+            master::against_master(&entries, master, &mut findings)?;
         }
         for chain in &self.chains {
             labels::nesting(&Entries::collect(chain)?, &mut findings);

@@ -92,6 +92,8 @@ kinds! {
     NameInClasses, Warning, "One file name, several labels";
     /// A file that the master table does not have.
     NotInMaster, Warning, "Files that the master table does not have";
+    /// A file that could be several rows of the master table.
+    AmbiguousName, Warning, "Files that could be several of the master table";
     /// All pixels have one value.
     Constant, Warning, "Constant pictures";
     /// Channels or depth are not those of most pictures.
