@@ -1,6 +1,6 @@
 //! The samples of all parts side by side.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::list::FileList;
@@ -47,13 +47,6 @@ pub(super) struct Entry {
     pub(super) present: Vec<usize>,
     /// Labels that are unknown.
     pub(super) unknown: Vec<usize>,
-}
-
-impl Entry {
-    /// The file name without extension.
-    pub(super) fn stem(&self) -> Option<&str> {
-        self.file_name.as_deref().and_then(|name| name.rsplit_once('.')).map(|(stem, _)| stem)
-    }
 }
 
 pub(super) struct Entries<'a> {
@@ -150,6 +143,15 @@ impl<'a> Entries<'a> {
             Content::Pictures(dataset) => Some(dataset.as_ref()),
             Content::List(_) => None,
         }
+    }
+
+    /// Names of the attributes that the data tell.
+    pub(super) fn attribute_names(&self) -> BTreeSet<&str> {
+        let datasets = self.parts.iter().filter_map(|part| match &part.content {
+            Content::Pictures(dataset) => Some(dataset.attribute_names()),
+            Content::List(_) => None,
+        });
+        datasets.flatten().map(String::as_str).collect()
     }
 
     /// Its labels as text, sorted by name, so that lists with other orders compare equal.

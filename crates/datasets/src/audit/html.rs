@@ -48,7 +48,8 @@ pub(super) fn page(report: &AuditReport, title: &str, parts: &[Part]) -> String 
              img-src data:; style-src 'unsafe-inline'\">";
     page +=
         &format!("<title>{0}</title><style>{STYLE}</style></head><body><h1>{0}</h1>", text(title));
-    page += &format!("<p class=\"soft\">result <code>{}</code></p>", text(report.hash()));
+    page += &format!("<p class=\"soft\">result <code>{}</code>", text(report.hash()));
+    page += &format!("<br>{}</p>", text(&report.options.to_string()));
     page += &summary(report);
     page += &parts_table(report);
     let pictures = Pictures::new(parts);

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::AuditOptions;
+use super::attributes::Known;
 use super::entries::{Entries, Entry};
-use super::list::Attributes;
 use super::report::{Finding, FindingKind, Prevalence};
 use crate::Result;
 
@@ -35,27 +35,21 @@ pub(super) fn nesting(entries: &Entries<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// The keys under which the attributes may know a sample.
-fn keys(entry: &Entry) -> Vec<&str> {
-    let names = entry.file_name.as_deref().into_iter().chain(entry.stem());
-    std::iter::once(entry.id.as_str()).chain(names).chain([entry.group.as_str()]).collect()
-}
-
 /// Ages below zero, above the limit, or that are no numbers.
 pub(super) fn ages(
     entries: &Entries<'_>,
-    attributes: &Attributes,
+    attributes: &Known<'_>,
     options: &AuditOptions,
     findings: &mut Vec<Finding>,
 ) -> Result<()> {
     let Some(name) = &options.age else { return Ok(()) };
     let column = attributes.column(name)?;
-    for entry in &entries.list {
-        let text = attributes.value(&keys(entry), column).unwrap_or_default();
+    for (at, entry) in entries.list.iter().enumerate() {
+        let text = attributes.value(at, &column)?;
         if text.is_empty() {
             continue;
         }
-        let age = years(text);
+        let age = years(&text);
         if !age.is_some_and(|age| (0.0..=options.max_age).contains(&age)) {
             let detail = format!("{}: {}: {name} is '{text}'", entries.part(entry), entry.id);
             findings.push(entries.finding(FindingKind::ImpossibleAge, detail, [entry]));
@@ -78,43 +72,65 @@ fn years(text: &str) -> Option<f64> {
     number.trim().parse::<f64>().ok().filter(|number| number.is_finite()).map(|n| n * scale)
 }
 
+/// The samples of a part or subgroup, and how many of them have each label, or may have it.
+#[derive(Default)]
+struct Tally {
+    samples: usize,
+    present: BTreeMap<usize, usize>,
+    unknown: BTreeMap<usize, usize>,
+}
+
+impl Tally {
+    fn add(&mut self, entry: &Entry) {
+        self.samples += 1;
+        for label in &entry.present {
+            *self.present.entry(*label).or_default() += 1;
+        }
+        for label in &entry.unknown {
+            *self.unknown.entry(*label).or_default() += 1;
+        }
+    }
+}
+
 /// How often each label occurs in each part, or in each part and value of a column. Samples of
 /// parts without labels are counted as such.
 pub(super) fn prevalence(
     entries: &Entries<'_>,
-    column: Option<(&str, usize, &Attributes)>,
-) -> Vec<Prevalence> {
-    type Counts = BTreeMap<usize, (usize, usize)>;
-    let mut cells: BTreeMap<(usize, Option<String>), Counts> = BTreeMap::new();
-    for entry in &entries.list {
-        let value = column.map(|(_, column, attributes)| {
-            let value = attributes.value(&keys(entry), column).unwrap_or_default();
-            if value.is_empty() { "unknown".to_owned() } else { value.to_owned() }
-        });
-        let counts = cells.entry((entry.part, value)).or_default();
-        let labels = entries.known.get(entry.part).map(Vec::as_slice).unwrap_or_default();
-        if labels.is_empty() {
-            let (present, known) = counts.entry(entries.labels.len()).or_default();
-            (*present, *known) = (*present + 1, *known + 1);
-        }
-        for label in labels {
-            let (present, known) = counts.entry(*label).or_default();
-            *present += usize::from(entry.present.contains(label));
-            *known += usize::from(!entry.unknown.contains(label));
-        }
+    by: Option<(&str, &Known<'_>)>,
+) -> Result<Vec<Prevalence>> {
+    let by = match by {
+        Some((name, attributes)) => Some((name, attributes, attributes.column(name)?)),
+        None => None,
+    };
+    let mut tallies: BTreeMap<(usize, Option<(String, String)>), Tally> = BTreeMap::new();
+    for (at, entry) in entries.list.iter().enumerate() {
+        let subgroup = match &by {
+            Some((name, attributes, column)) => {
+                let value = attributes.value(at, column)?;
+                let value = if value.is_empty() { "unknown".into() } else { value };
+                Some(((*name).to_owned(), value.into_owned()))
+            }
+            None => None,
+        };
+        tallies.entry((entry.part, subgroup)).or_default().add(entry);
     }
     let mut rows = Vec::new();
-    for ((part, value), counts) in cells {
-        let part = entries.parts.get(part).map(|part| part.name.clone()).unwrap_or_default();
-        for (label, (present, known)) in counts {
-            rows.push(Prevalence {
-                part: part.clone(),
-                subgroup: column.zip(value.clone()).map(|((name, ..), value)| (name.into(), value)),
-                label: entries.labels.get(label).cloned().unwrap_or_else(|| "no label".into()),
-                present,
-                known,
-            });
+    for ((place, subgroup), tally) in tallies {
+        let part = entries.parts.get(place).map(|part| part.name.clone()).unwrap_or_default();
+        let row = |label: &str, present, known| {
+            let (part, subgroup) = (part.clone(), subgroup.clone());
+            Prevalence { part, subgroup, label: label.to_owned(), present, known }
+        };
+        let labels = entries.known.get(place).map(Vec::as_slice).unwrap_or_default();
+        if labels.is_empty() {
+            rows.push(row("no label", tally.samples, tally.samples));
+        }
+        for label in labels.iter().collect::<BTreeSet<_>>() {
+            let count = |counts: &BTreeMap<usize, usize>| counts.get(label).copied().unwrap_or(0);
+            let name = entries.labels.get(*label).map_or("", String::as_str);
+            let known = tally.samples - count(&tally.unknown);
+            rows.push(row(name, count(&tally.present), known));
         }
     }
-    rows
+    Ok(rows)
 }

@@ -32,6 +32,7 @@ pub(super) fn near_duplicates(
     entries: &Entries<'_>,
     facts: &[Option<Facts>],
     options: &AuditOptions,
+    workers: usize,
     findings: &mut Vec<Finding>,
 ) -> Result<()> {
     let mut candidates: Vec<Candidate<'_>> = facts
@@ -48,7 +49,7 @@ pub(super) fn near_duplicates(
     let mut sets = Sets::new(facts.len());
     let mut all = Vec::new();
     let near = |at: usize| near(&candidates, at, options);
-    ordered(candidates.len(), options.workers, near, |_, pairs| {
+    ordered(candidates.len(), workers, near, |_, pairs| {
         for pair in pairs {
             sets.join(pair.first, pair.second);
             all.push(pair);

@@ -14,6 +14,9 @@ use crate::{Dataset, Result};
 /// Side of the small grey picture that near duplicates are compared on.
 const SMALL: usize = 32;
 
+/// Bits of the hash that near duplicates are compared on.
+pub(super) const HASH_BITS: u32 = 256;
+
 /// What is kept of a picture.
 #[derive(Debug, Clone)]
 pub(super) struct Facts {

@@ -23,7 +23,7 @@ impl Found<'_> {
     pub(super) fn ambiguity(&self) -> Option<String> {
         match self {
             Self::Several(first, second) => Some(format!("'{first}' or '{second}'")),
-            Self::Shared(path) => Some(format!("'{path}', which several files end in")),
+            Self::Shared(path) => Some(format!("'{path}', as may others")),
             Self::Nothing | Self::Rows(_) => None,
         }
     }

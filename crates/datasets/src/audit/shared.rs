@@ -9,41 +9,40 @@ use super::report::{Finding, FindingKind};
 
 /// Patients in more than one part; parts that do not know patients.
 pub(super) fn groups(entries: &Entries<'_>, findings: &mut Vec<Finding>) {
-    let mut groups: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
-    let mut patients = vec![false; entries.parts.len()];
+    let mut known = vec![false; entries.parts.len()];
     for entry in &entries.list {
-        groups.entry(&entry.group).or_default().push(entry);
-        if let Some(known) = patients.get_mut(entry.part) {
+        if let Some(known) = known.get_mut(entry.part) {
             *known |= entry.group != entry.id;
         }
     }
-    for (part, _) in entries.parts.iter().zip(&patients).filter(|(_, known)| !**known) {
+    for (part, _) in entries.parts.iter().zip(&known).filter(|(_, known)| !**known) {
         let detail = format!(
             "{}: every picture counts as a patient of its own, so shared patients cannot be found",
             part.name
         );
         findings.push(entries.finding(FindingKind::NoGroups, detail, []));
     }
+    let patient = |entry: &&Entry| known.get(entry.part).copied().unwrap_or_default();
+    let mut groups: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
+    for entry in entries.list.iter().filter(patient) {
+        groups.entry(&entry.group).or_default().push(entry);
+    }
     for (group, members) in &groups {
-        let (group, members) = (*group, members.clone());
-        let patient = |entry: &&Entry| patients.get(entry.part).copied().unwrap_or_default();
-        let members: Vec<&Entry> = members.into_iter().filter(patient).collect();
         let parts = entries.parts_of(members.iter().copied());
         if parts.len() > 1 {
             let detail =
                 format!("patient '{group}' has {} pictures in {}", members.len(), parts.join(", "));
+            let members = members.iter().copied();
             findings.push(entries.finding(FindingKind::SharedGroup, detail, members));
         }
     }
-    let known = |entry: &Entry| patients.get(entry.part).copied().unwrap_or_default();
-    similar_groups(entries, &groups, known, findings);
+    similar_groups(entries, &groups, findings);
 }
 
 /// Patients of different parts whose names differ in blanks, leading zeros or case only.
 fn similar_groups(
     entries: &Entries<'_>,
     groups: &BTreeMap<&str, Vec<&Entry>>,
-    known: impl Fn(&Entry) -> bool,
     findings: &mut Vec<Finding>,
 ) {
     let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
@@ -53,11 +52,9 @@ fn similar_groups(
     }
     for names in alike.into_values().filter(|names| names.len() > 1) {
         let members = names.iter().filter_map(|name| groups.get(name)).flatten().copied();
-        let members: Vec<&Entry> = members.filter(|entry| known(entry)).collect();
-        let spelled: BTreeSet<&str> = members.iter().map(|entry| entry.group.as_str()).collect();
+        let members: Vec<&Entry> = members.collect();
         let parts = entries.parts_of(members.iter().copied());
-        if parts.len() > 1 && spelled.len() > 1 {
-            let names: Vec<&str> = spelled.into_iter().collect();
+        if parts.len() > 1 {
             let detail = format!("patients '{}' in {}", names.join("', '"), parts.join(", "));
             findings.push(entries.finding(FindingKind::SimilarGroup, detail, members));
         }
