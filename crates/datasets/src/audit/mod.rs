@@ -24,7 +24,9 @@ mod entries;
 mod html;
 mod labels;
 mod list;
+mod look;
 mod master;
+mod mode;
 mod near;
 mod options;
 mod paths;
@@ -258,7 +260,7 @@ fn summaries(entries: &Entries<'_>, facts: &[Option<Facts>]) -> Vec<PartSummary>
             groups.insert(entry.group.as_str());
             hasher.text(&entry.id).text(&entry.group).text(&entries.label(entry));
             if let Some(fact) = fact {
-                hasher.text(&fact.pixels);
+                hasher.text(&fact.pixels).text(fact.mode.as_deref().unwrap_or_default());
                 pictures += usize::from(fact.mode.is_some());
                 if let Some(mode) = &fact.mode {
                     *modes.entry(mode.clone()).or_default() += 1;

@@ -3,7 +3,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::picture::HASH_BITS;
+use super::look::HASH_BITS;
 use super::report::{FindingKind, Severity};
 use crate::{Error, Result};
 

@@ -118,6 +118,21 @@ pub(super) fn names(entries: &Entries<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
+/// In what way pictures with the same pixels are the same.
+fn how_equal<'f>(facts: impl Iterator<Item = &'f Facts> + Clone) -> String {
+    let modes: BTreeSet<&str> = facts.clone().filter_map(|fact| fact.mode.as_deref()).collect();
+    if modes.len() > 1 {
+        let modes: Vec<&str> = modes.into_iter().collect();
+        return format!(", the same pixels in other modes: {}", modes.join("; "));
+    }
+    let bytes: BTreeSet<Option<&String>> = facts.map(|fact| fact.file.as_ref()).collect();
+    match (bytes.len(), bytes.contains(&None)) {
+        (_, true) => String::new(),
+        (1, _) => ", the same bytes".into(),
+        _ => ", other bytes".into(),
+    }
+}
+
 /// Samples with the same pixels.
 pub(super) fn duplicates(
     entries: &Entries<'_>,
@@ -136,15 +151,7 @@ pub(super) fn duplicates(
     groups.sort_unstable();
     for places in groups {
         let members: Vec<&Entry> = places.iter().filter_map(|&at| entries.list.get(at)).collect();
-        let bytes: BTreeSet<Option<&String>> = places
-            .iter()
-            .map(|&at| facts.get(at).and_then(Option::as_ref).and_then(|fact| fact.file.as_ref()))
-            .collect();
-        let how = match (bytes.len(), bytes.contains(&None)) {
-            (_, true) => "",
-            (1, _) => ", the same bytes",
-            _ => ", other bytes",
-        };
+        let how = how_equal(places.iter().filter_map(|&at| facts.get(at)?.as_ref()));
         let ids: Vec<String> = members
             .iter()
             .map(|entry| format!("{} in {}", entry.id, entries.part(entry)))
