@@ -82,6 +82,16 @@ fn a_name_that_may_be_several_rows_is_told() {
     assert_eq!(kinds(&against(classes(&[("all/train/x.png", "sick")]), master())), []);
 }
 
+/// Such as those of MedMNIST: a table of file names would be compared with nothing.
+#[test]
+fn samples_without_files_are_in_no_master_table() {
+    let data = Arc::new(Toy::unlabelled(3));
+    let options = AuditOptions { pictures: false, ..Default::default() };
+    let report = run(&Audit::new(options).part("all", data).master(classes(&[("0.png", "x")])));
+    let expected = ["all: no sample has a file, so that none is in the master table"];
+    assert_eq!(details(&report, FindingKind::NotInMaster), expected);
+}
+
 #[test]
 fn labels_are_compared_where_both_sides_know_them() {
     let separated = ListLabels::Names { column: "labels".into(), separator: Some('|') };

@@ -20,6 +20,7 @@ pub(super) fn against_master(
     for comparison in &comparisons {
         comparison.check(findings);
     }
+    without_files(entries, findings);
     let paths = RowPaths::new(master.list.iter().map(|entry| entry.id.as_str()));
     // Samples without files have made-up names.
     let rows = paths.find(entries, true);
@@ -53,6 +54,18 @@ pub(super) fn against_master(
         findings.push(entries.finding(FindingKind::AmbiguousName, detail, members));
     }
     Ok(())
+}
+
+/// Parts whose samples have no files, so that the table tells nothing of them.
+fn without_files(entries: &Entries<'_>, findings: &mut Vec<Finding>) {
+    for (number, part) in entries.parts.iter().enumerate() {
+        let mut own = entries.list.iter().filter(|entry| entry.part == number);
+        if own.all(|entry| entry.file_name.is_none()) {
+            let detail =
+                format!("{}: no sample has a file, so that none is in the master table", part.name);
+            findings.push(entries.finding(FindingKind::NotInMaster, detail, []));
+        }
+    }
 }
 
 /// The labels of a part beside those of the master table.
