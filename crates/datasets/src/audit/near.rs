@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::AuditOptions;
 use super::entries::{Entries, Entry};
-use super::look::{Look, Turn};
+use super::look::{Bits, Counts, Look, Turn};
 use super::picture::Facts;
 use super::report::{Finding, FindingKind};
 use crate::Result;
@@ -13,7 +13,6 @@ use crate::parallel::ordered;
 /// A picture whose hash is compared.
 struct Candidate<'a> {
     place: usize,
-    ones: u32,
     look: &'a Look,
     pixels: &'a str,
 }
@@ -37,19 +36,18 @@ pub(super) fn near_duplicates(
     workers: usize,
     findings: &mut Vec<Finding>,
 ) -> Result<()> {
-    let mut candidates: Vec<Candidate<'_>> = facts
+    let candidates = facts
         .iter()
         .enumerate()
         .filter_map(|(place, fact)| {
             let fact = fact.as_ref()?;
-            let look = fact.look.as_ref()?;
-            Some(Candidate { place, ones: look.ones(), look, pixels: &fact.pixels })
+            Some(Candidate { place, look: fact.look.as_ref()?, pixels: &fact.pixels })
         })
         .collect();
-    candidates.sort_by_key(|candidate| (candidate.ones, candidate.place));
+    let candidates = Candidates::new(candidates);
     let mut clusters = Clusters::new(facts.len());
-    let near = |at: usize| near(&candidates, at, options);
-    ordered(candidates.len(), workers, near, |_, pairs| {
+    let near = |at: usize| candidates.near(at, options);
+    ordered(candidates.all.len(), workers, near, |_, pairs| {
         pairs.into_iter().for_each(|pair| clusters.add(pair));
         Ok(())
     })?;
@@ -67,50 +65,82 @@ pub(super) fn near_duplicates(
     Ok(())
 }
 
-/// The pairs of one candidate: with those after it as they are, and with those of higher places as
-/// it looks mirrored and turned.
-fn near(candidates: &[Candidate<'_>], at: usize, options: &AuditOptions) -> Vec<Pair> {
-    let Some((one, after)) = candidates.get(at..).and_then(<[_]>::split_first) else {
-        return Vec::new();
-    };
-    let mut pairs = Vec::new();
-    let upright = within(after, one.ones, options.near_bits);
-    pairs.extend(upright.iter().filter_map(|other| pair(one, one.look, other, None, options)));
-    if options.near_turned {
-        for turn in Turn::all() {
+/// Pictures by the number of set bits of their hashes.
+struct Candidates<'a> {
+    all: Vec<Candidate<'a>>,
+    /// The hashes alone: nearly all that is done is to go through these.
+    bits: Vec<(Counts, Bits)>,
+}
+
+impl<'a> Candidates<'a> {
+    fn new(mut all: Vec<Candidate<'a>>) -> Self {
+        all.sort_by_cached_key(|one| (one.look.bits.ones(), one.place));
+        let bits = all.iter().map(|one| (one.look.bits.counts(), one.look.bits)).collect();
+        Self { all, bits }
+    }
+
+    /// The pairs of one candidate: with those after it as they are, and with those of higher places
+    /// as it looks mirrored and turned.
+    fn near(&self, at: usize, options: &AuditOptions) -> Vec<Pair> {
+        let Some(one) = self.all.get(at) else { return Vec::new() };
+        let mut pairs = Vec::new();
+        let upright = self.within(one.look, at + 1, options);
+        pairs.extend(upright.filter_map(|(other, bits)| {
+            pair(one, one.look, other, bits, None).filter(|pair| pair.is_close(options))
+        }));
+        let turns = Turn::all().filter(|_| options.near_turned);
+        for turn in turns {
             // A miniature can be turned; that it could not would be no finding about the picture.
             let Ok(look) = one.look.turned(turn) else { continue };
-            let others = within(candidates, look.ones(), options.near_bits);
-            let others = others.iter().filter(|other| other.place > one.place);
-            pairs.extend(others.filter_map(|other| pair(one, &look, other, Some(turn), options)));
+            let others = self.within(&look, 0, options);
+            let others = others.filter(|(other, _)| other.place > one.place);
+            pairs.extend(others.filter_map(|(other, bits)| {
+                pair(one, &look, other, bits, Some(turn)).filter(|pair| pair.is_close(options))
+            }));
         }
+        pairs
     }
-    pairs
+
+    /// Those from a position on whose hashes are near. By the triangle inequality their numbers of
+    /// set bits differ by the distance at most.
+    fn within(
+        &self,
+        look: &Look,
+        from: usize,
+        options: &AuditOptions,
+    ) -> impl Iterator<Item = (&Candidate<'a>, u32)> {
+        let (bits, counts, most) = (look.bits, look.bits.counts(), options.near_bits);
+        let ones = bits.ones();
+        let first = self.all.partition_point(|other| other.look.bits.ones() + most < ones);
+        let to = self.all.partition_point(|other| other.look.bits.ones() <= ones + most);
+        let from = from.max(first);
+        let near = self.bits.get(from..to).unwrap_or_default().iter().enumerate();
+        let near = near.filter(move |(_, (other, _))| counts.at_least(other) <= most);
+        let near = near.map(move |(at, (_, other))| (from + at, bits.distance(other)));
+        let near = near.filter(move |(_, bits)| *bits <= most);
+        near.filter_map(|(at, bits)| Some((self.all.get(at)?, bits)))
+    }
 }
 
-/// Those whose numbers of set bits differ from this one by the distance at most: by the triangle
-/// inequality, no others are near.
-fn within<'c, 'a>(candidates: &'c [Candidate<'a>], ones: u32, bits: u32) -> &'c [Candidate<'a>] {
-    let from = candidates.partition_point(|other| other.ones + bits < ones);
-    let to = candidates.partition_point(|other| other.ones <= ones + bits);
-    candidates.get(from..to).unwrap_or_default()
-}
-
+/// Two pictures, the first of which looks as given; `None` if they are equal.
 fn pair(
     one: &Candidate<'_>,
     look: &Look,
     other: &Candidate<'_>,
+    bits: u32,
     turn: Option<Turn>,
-    options: &AuditOptions,
 ) -> Option<Pair> {
-    let bits = look.distance(other.look);
-    if bits > options.near_bits || one.pixels == other.pixels {
-        return None;
-    }
-    let correlation = look.correlation(other.look);
     let (first, second) = (one.place.min(other.place), one.place.max(other.place));
-    let pair = Pair { first, second, bits, correlation, turn };
-    (correlation >= options.near_correlation).then_some(pair)
+    (one.pixels != other.pixels).then(|| {
+        let correlation = look.correlation(other.look);
+        Pair { first, second, bits, correlation, turn }
+    })
+}
+
+impl Pair {
+    fn is_close(&self, options: &AuditOptions) -> bool {
+        self.correlation >= options.near_correlation
+    }
 }
 
 /// What is kept of the pairs of connected pictures. The pairs themselves are too many: those of a

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::entries::{Entries, Entry};
-use super::paths::{Paths, components};
+use super::paths::{Paths, components, normal, without_split};
 use super::picture::Facts;
 use super::report::{Finding, FindingKind};
 
@@ -99,12 +99,15 @@ fn may_be_one_file(members: &[(&Entry, Option<&Facts>)]) -> bool {
     })
 }
 
-/// One file name with several labels. Folders are part of the name, but for that of the class.
+/// One file name with several labels. Folders are part of the name, but for those of the split and
+/// the class.
 pub(super) fn names(entries: &Entries<'_>, findings: &mut Vec<Finding>) {
     let mut names: BTreeMap<String, Vec<&Entry>> = BTreeMap::new();
     for entry in entries.list.iter().filter(|entry| entry.file_name.is_some()) {
         let label = entries.label(entry);
-        let name: Vec<&str> = components(&entry.id).filter(|part| *part != label).collect();
+        let path = normal(&entry.id);
+        let folders = components(without_split(&path));
+        let name: Vec<&str> = folders.filter(|part| *part != label).collect();
         names.entry(name.join("/")).or_default().push(entry);
     }
     for (name, members) in names {
