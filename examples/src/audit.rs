@@ -1,5 +1,6 @@
 mod effect;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -224,8 +225,9 @@ impl Flags {
         let plain =
             ListOptions { delimiter: self.list_delimiter, ..ListOptions::new(&self.list_file) };
         for chain in &self.nested {
-            let list = |path: &str| Ok((path.to_owned(), FileList::read(path.as_ref(), &plain)?));
-            audit = audit.nested(chain.split(',').map(list).collect::<Result<_>>()?);
+            let list =
+                |(name, path): (String, &str)| Ok((name, FileList::read(Path::new(path), &plain)?));
+            audit = audit.nested(short_names(chain).into_iter().map(list).collect::<Result<_>>()?);
         }
         if let Some(master) = &self.master {
             audit = audit.master(FileList::read(master, &self.master_options())?);
@@ -307,6 +309,22 @@ impl Flags {
             ..ListOptions::new(self.master_file.as_ref().unwrap_or(&self.list_file))
         }
     }
+}
+
+/// The paths of a chain and their names without folders, unless two have the same: the result is not
+/// to depend on where the files lie.
+fn short_names(chain: &str) -> Vec<(String, &str)> {
+    let short = |path: &str| {
+        Path::new(path)
+            .file_name()
+            .map_or_else(|| path.into(), |name| name.to_string_lossy().into())
+    };
+    let named: Vec<(String, &str)> = chain.split(',').map(|path| (short(path), path)).collect();
+    let mut seen = BTreeSet::new();
+    if named.iter().all(|(name, _)| seen.insert(name)) {
+        return named;
+    }
+    chain.split(',').map(|path| (path.to_owned(), path)).collect()
 }
 
 /// One column of names, or several of findings.

@@ -87,6 +87,19 @@ fn medmnist_pictures_in_two_splits() {
     }
 }
 
+/// The split's folder is no part of a name, and neither is that of the class.
+#[test]
+fn bccd_names_in_several_classes() {
+    let Some(root) = common::data("bccd-cells") else { return };
+    let options = AuditOptions { pictures: false, ..Default::default() };
+    let open = |audit: Audit, split: Split| {
+        let options = ImageFolderOptions { split: Some(split), ..Default::default() };
+        audit.part(split.name(), Arc::new(ImageFolder::open(&root, &options).unwrap()))
+    };
+    let report = run(&Split::ALL.into_iter().fold(Audit::new(options), open));
+    assert_eq!(report.of(FindingKind::NameInClasses).count(), 410);
+}
+
 fn resized(image: Image, side: usize) -> Image {
     let size = ResizeSize::Exact { height: side, width: side };
     let mut unused = Streams::new(0).stream("", 0, 0);
