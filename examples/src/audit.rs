@@ -255,7 +255,8 @@ impl Flags {
             || (has(attribute::AGE) || told(attribute::AGE)).then(|| attribute::AGE.to_owned());
         let age = self.age.clone().or_else(usual);
         Ok(AuditOptions {
-            pictures: !self.no_pictures,
+            // Lists alone have none.
+            pictures: !self.no_pictures && !parts.is_empty(),
             near_bits: self.near_bits,
             near_correlation: self.near_correlation,
             near_turned: !self.near_upright,

@@ -87,6 +87,8 @@ fn flags_without_effect_are_refused() {
     // The same flags where they have an effect.
     let fine = ["--list-label", "label", "--list-separator", "|", "--master", &list[4..]];
     assert_eq!(findings(home.path(), &[&of_list[..], &fine].concat()), (true, vec![]));
+    let text = fs::read_to_string(home.path().join("out/audit.txt")).unwrap();
+    assert!(text.contains("options: pictures not read"), "{text}");
     let phantoms = ["--phantom-len", "9", "--near-bits", "3", "--num-workers", "0"];
     assert!(audit(&parse::<AuditArgs>(&phantoms)).unwrap());
 }

@@ -24,7 +24,8 @@ const STYLE: &str = "
 body { margin: 2rem auto; max-width: 66rem; padding: 0 1rem; background: var(--back);
   color: var(--text); font: 15px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.5rem; margin: 0 0 .2rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
-td code { white-space: nowrap; } .soft { color: var(--soft); } code { font-size: .85em; overflow-wrap: anywhere; }
+.soft { color: var(--soft); } code { font-size: .85em; overflow-wrap: anywhere; }
+td code { white-space: nowrap; }
 table { border-collapse: collapse; } .scroll { overflow-x: auto; }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid var(--line); text-align: left; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
