@@ -190,7 +190,7 @@ fn class_folders(
 }
 
 /// Names a split's folder may have.
-fn split_names(split: Split) -> &'static [&'static str] {
+pub(crate) fn split_names(split: Split) -> &'static [&'static str] {
     match split {
         Split::Train => &["train"],
         Split::Val => &["val", "valid", "validation"],

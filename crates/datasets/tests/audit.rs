@@ -10,12 +10,11 @@ use std::sync::Arc;
 use common::audit::{details, kinds, list, names, run};
 use common::{Toy, grey};
 use vit_datasets::audit::{
-    Attributes, Audit, AuditOptions, AuditReport, FileList, FindingKind, ListLabels, ListOptions,
-    Severity,
+    Audit, AuditOptions, AuditReport, FileList, FindingKind, ListLabels, ListOptions, Severity,
 };
 use vit_datasets::{
-    CsvOptions, CsvTable, Dataset, Error, GroupRule, ImageFolder, ImageFolderOptions, InMemory,
-    MedMnist, OnMissing, Phantom, PhantomConfig, Split, Subset, Target, Task,
+    Dataset, Error, GroupRule, ImageFolder, ImageFolderOptions, InMemory, MedMnist, Phantom,
+    PhantomConfig, Split, Subset, Target, Task,
 };
 use vit_random::Streams;
 use vit_transforms::{Filter, Image, Pixels, Resize, ResizeSize, Transform, encode_png};
@@ -86,6 +85,19 @@ fn medmnist_pictures_in_two_splits() {
         assert_eq!(report.worst(), Some(Severity::Error));
         assert_eq!(report.of(FindingKind::NoGroups).count(), 3);
     }
+}
+
+/// The split's folder is no part of a name, and neither is that of the class.
+#[test]
+fn bccd_names_in_several_classes() {
+    let Some(root) = common::data("bccd-cells") else { return };
+    let options = AuditOptions { pictures: false, ..Default::default() };
+    let open = |audit: Audit, split: Split| {
+        let options = ImageFolderOptions { split: Some(split), ..Default::default() };
+        audit.part(split.name(), Arc::new(ImageFolder::open(&root, &options).unwrap()))
+    };
+    let report = run(&Split::ALL.into_iter().fold(Audit::new(options), open));
+    assert_eq!(report.of(FindingKind::NameInClasses).count(), 410);
 }
 
 fn resized(image: Image, side: usize) -> Image {
@@ -289,69 +301,6 @@ fn subsets_that_are_not_nested() {
     assert_eq!(report.findings.len(), 1);
 }
 
-#[test]
-fn ages_and_subgroups() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("patients.csv");
-    let text = "\u{feff}patient,age,sex\ng0,058Y,F\ng1,412,M\ng2,-1,F\ng3,old,M\ng4,11M,\n";
-    std::fs::write(&path, text).unwrap();
-    let task = Task::SingleLabel { classes: vec!["no".into(), "yes".into()] };
-    let rows = (0..6).map(|i| (format!("g{i}"), Target::Class(i % 2)));
-    let options = AuditOptions {
-        age: Some("age".into()),
-        subgroups: vec!["sex".into()],
-        pictures: false,
-        ..Default::default()
-    };
-    let attributes = Attributes::read(&path, "patient", ',').unwrap();
-    let audit = |options| {
-        Audit::new(options)
-            .part("all", Arc::new(Toy::new(task.clone(), rows.clone())))
-            .attributes(attributes.clone())
-    };
-    let report = run(&audit(options.clone()));
-    let found = details(&report, FindingKind::ImpossibleAge);
-    assert_eq!(
-        found,
-        ["all: toy/1: age is '412'", "all: toy/2: age is '-1'", "all: toy/3: age is 'old'"]
-    );
-    let rows: Vec<_> = report
-        .prevalence
-        .iter()
-        .filter(|row| row.subgroup.is_some() && row.label == "yes")
-        .map(|row| (row.subgroup.clone().unwrap().1, row.present, row.known))
-        .collect();
-    let expected = [("F", 0, 2), ("M", 2, 2), ("unknown", 1, 2)];
-    assert_eq!(rows, expected.map(|(value, present, known)| (value.to_owned(), present, known)));
-    let wrong = AuditOptions { age: Some("Age".into()), ..options.clone() };
-    let error = audit(wrong).run(&|_, _| {}).unwrap_err();
-    assert!(matches!(&error, Error::Column { column, .. } if column == "Age"), "{error}");
-}
-
-#[test]
-fn ages_and_subgroups_that_the_data_tell() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("table.csv");
-    std::fs::write(&path, "file,age,sex\na.png,412,f\nb.png,40,m\nc.png,,m\n").unwrap();
-    let mut options = CsvOptions::new(folder.path(), "file");
-    (options.attribute_columns, options.missing) = (vec!["*".into()], OnMissing::Unchecked);
-    let data = CsvTable::open(&path, &options).unwrap();
-    let nothing = Phantom::new(PhantomConfig::default()).unwrap();
-    let attributes = Attributes::of([&data as &dyn Dataset, &nothing]).unwrap();
-    assert!(attributes.has("sex") && !attributes.has("file"));
-    let options = AuditOptions {
-        age: Some("age".into()),
-        subgroups: vec!["sex".into()],
-        pictures: false,
-        ..Default::default()
-    };
-    let report = run(&Audit::new(options).part("all", Arc::new(data)).attributes(attributes));
-    assert_eq!(details(&report, FindingKind::ImpossibleAge), ["all: a.png: age is '412'"]);
-    let rows =
-        report.prevalence.iter().filter_map(|row| Some((row.subgroup.clone()?.1, row.known)));
-    assert_eq!(rows.collect::<Vec<_>>(), [("f".to_owned(), 1), ("m".to_owned(), 2)]);
-}
-
 /// A folder with findings, at a place of its own.
 fn faulty() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -370,8 +319,8 @@ fn the_result_depends_on_the_data_alone() {
             let indices = (0..data.len()).filter(|index| index % 2 == first).collect();
             Arc::new(Subset::new(Arc::clone(&data), indices).unwrap())
         };
-        let options = AuditOptions { workers, ..Default::default() };
-        run(&Audit::new(options).part("even", half(0)).part("odd", half(1)))
+        let audit = Audit::new(AuditOptions::default()).workers(workers);
+        run(&audit.part("even", half(0)).part("odd", half(1)))
     };
     let ((_one, first), (_two, second)) = (faulty(), faulty());
     let expected = report(&first, 0);
@@ -427,24 +376,67 @@ fn the_page_holds_pictures_and_no_markup_of_the_data() {
 }
 
 #[test]
-fn tables_that_cannot_be_used() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("list.csv");
-    let read = |text: &[u8], options: &ListOptions| {
-        std::fs::write(&path, text).unwrap();
-        FileList::read(&path, options).unwrap_err().to_string()
+fn options_out_of_range_are_refused() {
+    let refused = |options: AuditOptions| {
+        let part = Arc::new(Phantom::new(PhantomConfig { len: 2, ..Default::default() }).unwrap());
+        match Audit::new(options).part("a", part).run(&|_, _| {}) {
+            Err(Error::Config { option, .. }) => option,
+            other => panic!("{other:?}"),
+        }
     };
-    let plain = ListOptions::new("file");
-    assert!(read(b"name,x\na,1\n", &plain).contains("no column 'file'"));
-    assert!(read(b"file,x\na,1,2\n", &plain).contains("line 2"));
-    assert!(read(b"file,x\n,1\n", &plain).contains("column 'file' is empty"));
-    assert!(read(b"file,x\n\xff\xfe,1\n", &plain).contains("line 2"));
-    let columns = ListOptions { labels: ListLabels::Columns(vec!["x".into()]), ..plain.clone() };
-    assert!(read(b"file,x\na,yes\n", &columns).contains("label 'yes'"));
-    let wide = ListOptions { delimiter: '→', ..plain.clone() };
-    assert!(read(b"file\n", &wide).contains("not ASCII"));
-    std::fs::write(&path, b"\xef\xbb\xbffile,x\r\n a.png ,1\r\n").unwrap();
-    assert_eq!(FileList::read(&path, &plain).unwrap().len(), 1);
-    let absent = folder.path().join("absent.csv");
-    assert!(matches!(FileList::read(&absent, &plain), Err(Error::Io { .. })));
+    let usual = AuditOptions::default;
+    assert_eq!(refused(AuditOptions { near_bits: 257, ..usual() }), "AuditOptions::near_bits");
+    for near_correlation in [1.5, -0.1, f32::NAN] {
+        let options = AuditOptions { near_correlation, ..usual() };
+        assert_eq!(refused(options), "AuditOptions::near_correlation");
+    }
+    for max_age in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        assert_eq!(refused(AuditOptions { max_age, ..usual() }), "AuditOptions::max_age");
+    }
+    assert_eq!(refused(AuditOptions { age: Some("".into()), ..usual() }), "AuditOptions::age");
+    let subgroups = vec!["sex".to_owned(), "sex".to_owned()];
+    assert_eq!(refused(AuditOptions { subgroups, ..usual() }), "AuditOptions::subgroups");
+}
+
+#[test]
+fn parts_have_names_of_their_own() {
+    let files = || list("file\na\n", &ListOptions::new("file"));
+    let refused = |audit: Audit| match audit.run(&|_, _| {}) {
+        Err(Error::Config { option, reason }) => (option, reason),
+        other => panic!("{other:?}"),
+    };
+    let twice = refused(Audit::default().list("train", files()).list("train", files()));
+    assert_eq!(twice, ("Audit::part", "two parts have the name 'train'".to_owned()));
+    let chain = || vec![("1 %".to_owned(), files()), ("1 %".to_owned(), files())];
+    assert_eq!(refused(Audit::default().nested(chain())).0, "Audit::part");
+    let alone = chain().into_iter().take(1).collect();
+    assert_eq!(refused(Audit::default().nested(alone)).0, "Audit::nested");
+    // Nothing to look at is no clean bill.
+    assert_eq!(refused(Audit::default()).0, "Audit::part");
+    assert_eq!(refused(Audit::default().master(files())).0, "Audit::part");
+    assert_eq!(refused(Audit::default().list("a", files()).workers(5000)).0, "Audit::workers");
+}
+
+#[test]
+fn options_are_part_of_the_result() {
+    let report = |options: AuditOptions| {
+        let data = Phantom::new(PhantomConfig { len: 3, ..Default::default() }).unwrap();
+        let audit = Audit::new(options).part("a", Arc::new(data));
+        let report = run(&audit);
+        let page = audit.html(&report, "");
+        (report, page)
+    };
+    let (usual, _) = report(AuditOptions::default());
+    let changed = AuditOptions { near_bits: 7, near_correlation: 0.9, ..Default::default() };
+    let (strict, page) = report(changed.clone());
+    assert_eq!(usual.findings, strict.findings);
+    assert_ne!(usual.hash(), strict.hash());
+    assert_eq!(strict.options, changed);
+    let line = "at most 7 of 256 bits differ, correlation from 0.9";
+    assert!(strict.to_string().contains(line) && page.contains(line), "{strict}");
+    let mut edited = strict.clone();
+    edited.options.near_bits = 24;
+    assert!(strict.is_intact() && !edited.is_intact());
+    let text = serde_json::to_string(&strict).unwrap();
+    assert!(serde_json::from_str::<AuditReport>(&text).unwrap().is_intact());
 }

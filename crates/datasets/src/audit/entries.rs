@@ -1,11 +1,11 @@
 //! The samples of all parts side by side.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::list::FileList;
 use super::report::{Finding, FindingKind, SampleRef};
-use crate::{Dataset, Result, Target};
+use crate::{Dataset, Result, Target, Task};
 
 /// One part of the data under audit.
 pub(super) struct Part {
@@ -16,6 +16,20 @@ pub(super) struct Part {
 pub(super) enum Content {
     Pictures(Arc<dyn Dataset>),
     List(FileList),
+}
+
+/// The labels that a part can have.
+pub(super) struct Vocabulary<'a> {
+    pub(super) names: Vec<&'a str>,
+    /// Whether what is not named is absent, as where each sample has one class or the list of its
+    /// findings. Of columns, and of samples without labels, nothing is known beyond the names.
+    complete: bool,
+}
+
+impl Vocabulary<'_> {
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.complete || self.names.contains(&name)
+    }
 }
 
 /// One sample of one part.
@@ -35,25 +49,21 @@ pub(super) struct Entry {
     pub(super) unknown: Vec<usize>,
 }
 
-impl Entry {
-    /// The file name without extension.
-    pub(super) fn stem(&self) -> Option<&str> {
-        self.file_name.as_deref().and_then(|name| name.rsplit_once('.')).map(|(stem, _)| stem)
-    }
-}
-
 pub(super) struct Entries<'a> {
     pub(super) parts: &'a [Part],
     /// Names of classes and findings of all parts.
     pub(super) labels: Vec<String>,
     /// For each part, which of the labels it knows.
     pub(super) known: Vec<Vec<usize>>,
+    /// For each part, whether a label that it does not know is one that its samples do not have.
+    complete: Vec<bool>,
     pub(super) list: Vec<Entry>,
 }
 
 impl<'a> Entries<'a> {
     pub(super) fn collect(parts: &'a [Part]) -> Result<Self> {
-        let mut all = Self { parts, labels: Vec::new(), known: Vec::new(), list: Vec::new() };
+        let (labels, known, complete) = (Vec::new(), Vec::new(), Vec::new());
+        let mut all = Self { parts, labels, known, complete, list: Vec::new() };
         for (number, part) in parts.iter().enumerate() {
             match &part.content {
                 Content::Pictures(dataset) => all.add_dataset(number, dataset.as_ref())?,
@@ -87,6 +97,7 @@ impl<'a> Entries<'a> {
             self.list.push(Entry { part, index, id, group, file_name, present, unknown });
         }
         self.known.push(labels);
+        self.complete.push(matches!(dataset.task(), Task::SingleLabel { .. }));
         Ok(())
     }
 
@@ -107,6 +118,7 @@ impl<'a> Entries<'a> {
             });
         }
         self.known.push(labels);
+        self.complete.push(list.complete);
     }
 
     /// The places of these names in the list of all labels, where new ones are added.
@@ -133,12 +145,31 @@ impl<'a> Entries<'a> {
         }
     }
 
+    /// Names of the attributes that the data tell.
+    pub(super) fn attribute_names(&self) -> BTreeSet<&str> {
+        let datasets = self.parts.iter().filter_map(|part| match &part.content {
+            Content::Pictures(dataset) => Some(dataset.attribute_names()),
+            Content::List(_) => None,
+        });
+        datasets.flatten().map(String::as_str).collect()
+    }
+
     /// Its labels as text, sorted by name, so that lists with other orders compare equal.
     pub(super) fn label(&self, entry: &Entry) -> String {
-        let name = |&place: &usize| self.labels.get(place).map_or("", String::as_str);
-        let mut names: Vec<&str> = entry.present.iter().map(name).collect();
+        let mut names: Vec<&str> = self.names(&entry.present).collect();
         names.sort_unstable();
         names.join("|")
+    }
+
+    /// The names of some labels.
+    pub(super) fn names(&self, places: &[usize]) -> impl Iterator<Item = &str> {
+        places.iter().filter_map(|&place| self.labels.get(place).map(String::as_str))
+    }
+
+    pub(super) fn vocabulary(&self, part: usize) -> Vocabulary<'_> {
+        let known = self.known.get(part).map(Vec::as_slice).unwrap_or_default();
+        let complete = self.complete.get(part).copied().unwrap_or_default();
+        Vocabulary { names: self.names(known).collect(), complete }
     }
 
     /// Names of the parts that these samples are in, in order.

@@ -25,6 +25,7 @@ body { margin: 2rem auto; max-width: 66rem; padding: 0 1rem; background: var(--b
   color: var(--text); font: 15px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.5rem; margin: 0 0 .2rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
 .soft { color: var(--soft); } code { font-size: .85em; overflow-wrap: anywhere; }
+td code { white-space: nowrap; }
 table { border-collapse: collapse; } .scroll { overflow-x: auto; }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid var(--line); text-align: left; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
@@ -48,7 +49,8 @@ pub(super) fn page(report: &AuditReport, title: &str, parts: &[Part]) -> String 
              img-src data:; style-src 'unsafe-inline'\">";
     page +=
         &format!("<title>{0}</title><style>{STYLE}</style></head><body><h1>{0}</h1>", text(title));
-    page += &format!("<p class=\"soft\">result <code>{}</code></p>", text(report.hash()));
+    page += &format!("<p class=\"soft\">result <code>{}</code>", text(report.hash()));
+    page += &format!("<br>{}</p>", text(&report.options.to_string()));
     page += &summary(report);
     page += &parts_table(report);
     let pictures = Pictures::new(parts);

@@ -1,59 +1,12 @@
 //! Labels, subsets, ages and subgroups.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::AuditOptions;
-use super::entries::{Content, Entries, Entry, Part};
-use super::list::{Attributes, FileList};
+use super::attributes::Known;
+use super::entries::{Entries, Entry};
 use super::report::{Finding, FindingKind, Prevalence};
 use crate::Result;
-
-/// Labels that differ from those of the master table. The rows are matched by file name, or by the
-/// name without extension; where the master has a name several times, one row must agree.
-pub(super) fn against_master(
-    entries: &Entries<'_>,
-    master: &FileList,
-    findings: &mut Vec<Finding>,
-) {
-    let part = [Part { name: "master".into(), content: Content::List(master.clone()) }];
-    // Lists have no records that could fail.
-    let Ok(master) = Entries::collect(&part) else { return };
-    let mut rows: HashMap<&str, BTreeSet<String>> = HashMap::new();
-    for entry in &master.list {
-        for name in entry.file_name.as_deref().into_iter().chain(entry.stem()) {
-            rows.entry(name).or_default().insert(master.label(entry));
-        }
-    }
-    for entry in &entries.list {
-        let Some(name) = entry.file_name.as_deref() else { continue };
-        let place = format!("{}: {}", entries.part(entry), entry.id);
-        let found = rows.get(name).or_else(|| rows.get(entry.stem()?));
-        let label = entries.label(entry);
-        match found {
-            None => {
-                let detail = format!("{place} is not in the master table");
-                findings.push(entries.finding(FindingKind::NotInMaster, detail, [entry]));
-            }
-            Some(labels)
-                if !labels.iter().any(|known| findings_of(known) == findings_of(&label)) =>
-            {
-                let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
-                let detail = format!(
-                    "{place} is '{label}', in the master table '{}'",
-                    labels.join("' or '")
-                );
-                findings.push(entries.finding(FindingKind::LabelDisagreement, detail, [entry]));
-            }
-            Some(_) => {}
-        }
-    }
-}
-
-/// The findings in a label. A table that says "No Finding" and one whose columns are all 0 agree.
-fn findings_of(label: &str) -> Vec<&str> {
-    let named = |name: &&str| !name.is_empty() && !name.eq_ignore_ascii_case("No Finding");
-    label.split('|').filter(named).collect()
-}
 
 /// Each part must be contained in the next one.
 pub(super) fn nesting(entries: &Entries<'_>, findings: &mut Vec<Finding>) {
@@ -82,27 +35,21 @@ pub(super) fn nesting(entries: &Entries<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// The keys under which the attributes may know a sample.
-fn keys(entry: &Entry) -> Vec<&str> {
-    let names = entry.file_name.as_deref().into_iter().chain(entry.stem());
-    std::iter::once(entry.id.as_str()).chain(names).chain([entry.group.as_str()]).collect()
-}
-
 /// Ages below zero, above the limit, or that are no numbers.
 pub(super) fn ages(
     entries: &Entries<'_>,
-    attributes: &Attributes,
+    attributes: &Known<'_>,
     options: &AuditOptions,
     findings: &mut Vec<Finding>,
 ) -> Result<()> {
     let Some(name) = &options.age else { return Ok(()) };
     let column = attributes.column(name)?;
-    for entry in &entries.list {
-        let text = attributes.value(&keys(entry), column).unwrap_or_default();
+    for (at, entry) in entries.list.iter().enumerate() {
+        let text = attributes.value(at, &column)?;
         if text.is_empty() {
             continue;
         }
-        let age = years(text);
+        let age = years(&text);
         if !age.is_some_and(|age| (0.0..=options.max_age).contains(&age)) {
             let detail = format!("{}: {}: {name} is '{text}'", entries.part(entry), entry.id);
             findings.push(entries.finding(FindingKind::ImpossibleAge, detail, [entry]));
@@ -125,43 +72,65 @@ fn years(text: &str) -> Option<f64> {
     number.trim().parse::<f64>().ok().filter(|number| number.is_finite()).map(|n| n * scale)
 }
 
+/// The samples of a part or subgroup, and how many of them have each label, or may have it.
+#[derive(Default)]
+struct Tally {
+    samples: usize,
+    present: BTreeMap<usize, usize>,
+    unknown: BTreeMap<usize, usize>,
+}
+
+impl Tally {
+    fn add(&mut self, entry: &Entry) {
+        self.samples += 1;
+        for label in &entry.present {
+            *self.present.entry(*label).or_default() += 1;
+        }
+        for label in &entry.unknown {
+            *self.unknown.entry(*label).or_default() += 1;
+        }
+    }
+}
+
 /// How often each label occurs in each part, or in each part and value of a column. Samples of
 /// parts without labels are counted as such.
 pub(super) fn prevalence(
     entries: &Entries<'_>,
-    column: Option<(&str, usize, &Attributes)>,
-) -> Vec<Prevalence> {
-    type Counts = BTreeMap<usize, (usize, usize)>;
-    let mut cells: BTreeMap<(usize, Option<String>), Counts> = BTreeMap::new();
-    for entry in &entries.list {
-        let value = column.map(|(_, column, attributes)| {
-            let value = attributes.value(&keys(entry), column).unwrap_or_default();
-            if value.is_empty() { "unknown".to_owned() } else { value.to_owned() }
-        });
-        let counts = cells.entry((entry.part, value)).or_default();
-        let labels = entries.known.get(entry.part).map(Vec::as_slice).unwrap_or_default();
-        if labels.is_empty() {
-            let (present, known) = counts.entry(entries.labels.len()).or_default();
-            (*present, *known) = (*present + 1, *known + 1);
-        }
-        for label in labels {
-            let (present, known) = counts.entry(*label).or_default();
-            *present += usize::from(entry.present.contains(label));
-            *known += usize::from(!entry.unknown.contains(label));
-        }
+    by: Option<(&str, &Known<'_>)>,
+) -> Result<Vec<Prevalence>> {
+    let by = match by {
+        Some((name, attributes)) => Some((name, attributes, attributes.column(name)?)),
+        None => None,
+    };
+    let mut tallies: BTreeMap<(usize, Option<(String, String)>), Tally> = BTreeMap::new();
+    for (at, entry) in entries.list.iter().enumerate() {
+        let subgroup = match &by {
+            Some((name, attributes, column)) => {
+                let value = attributes.value(at, column)?;
+                let value = if value.is_empty() { "unknown".into() } else { value };
+                Some(((*name).to_owned(), value.into_owned()))
+            }
+            None => None,
+        };
+        tallies.entry((entry.part, subgroup)).or_default().add(entry);
     }
     let mut rows = Vec::new();
-    for ((part, value), counts) in cells {
-        let part = entries.parts.get(part).map(|part| part.name.clone()).unwrap_or_default();
-        for (label, (present, known)) in counts {
-            rows.push(Prevalence {
-                part: part.clone(),
-                subgroup: column.zip(value.clone()).map(|((name, ..), value)| (name.into(), value)),
-                label: entries.labels.get(label).cloned().unwrap_or_else(|| "no label".into()),
-                present,
-                known,
-            });
+    for ((place, subgroup), tally) in tallies {
+        let part = entries.parts.get(place).map(|part| part.name.clone()).unwrap_or_default();
+        let row = |label: &str, present, known| {
+            let (part, subgroup) = (part.clone(), subgroup.clone());
+            Prevalence { part, subgroup, label: label.to_owned(), present, known }
+        };
+        let labels = entries.known.get(place).map(Vec::as_slice).unwrap_or_default();
+        if labels.is_empty() {
+            rows.push(row("no label", tally.samples, tally.samples));
+        }
+        for label in labels.iter().collect::<BTreeSet<_>>() {
+            let count = |counts: &BTreeMap<usize, usize>| counts.get(label).copied().unwrap_or(0);
+            let name = entries.labels.get(*label).map_or("", String::as_str);
+            let known = tally.samples - count(&tally.unknown);
+            rows.push(row(name, count(&tally.present), known));
         }
     }
-    rows
+    Ok(rows)
 }

@@ -19,84 +19,70 @@
 //! # Ok::<(), vit_datasets::Error>(())
 //! ```
 
+mod attributes;
 mod entries;
 mod html;
 mod labels;
 mod list;
+mod look;
+mod master;
+mod mode;
 mod near;
+mod options;
 mod paths;
 mod picture;
 mod report;
+mod rows;
 mod shared;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
 
 use crate::hash::Hasher;
 use crate::parallel::ordered;
-use crate::{Dataset, Progress, Result};
+use crate::{Dataset, Error, Progress, Result};
+use attributes::Known;
 use entries::{Content, Entries, Part};
 use picture::{Facts, examine};
 
-pub use list::{Attributes, FileList, ListLabels, ListOptions};
+pub use attributes::Attributes;
+pub use list::{FileList, ListLabels, ListOptions};
+pub use options::AuditOptions;
 pub use report::{AuditReport, Finding, FindingKind, PartSummary, Prevalence, SampleRef, Severity};
 
-/// What an [`Audit`] looks at.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AuditOptions {
-    /// Whether pictures are read. Without it only names, patients and labels are compared.
-    pub pictures: bool,
-    /// Two pictures are nearly the same if at most this many of 256 bits of their perceptual
-    /// hashes differ (Krawetz 2013) ...
-    pub near_bits: u32,
-    /// ... and their 32 × 32 grey miniatures correlate at least this much.
-    pub near_correlation: f32,
-    /// Column of the attributes with ages, in years unless a letter says otherwise (`058Y`, `3M`).
-    pub age: Option<String>,
-    /// The highest age in years that is believed.
-    pub max_age: f64,
-    /// Columns of the attributes by which labels are counted.
-    pub subgroups: Vec<String>,
-    /// Severities in place of [`FindingKind::severity`].
-    pub severities: BTreeMap<FindingKind, Severity>,
-    /// Threads that read pictures; 0 for the calling one. The report does not depend on it.
-    pub workers: usize,
-}
-
-impl Default for AuditOptions {
-    /// All pictures, 24 bits, correlation 0.98, ages up to 120, 2 workers.
-    fn default() -> Self {
-        Self {
-            pictures: true,
-            near_bits: 24,
-            near_correlation: 0.98,
-            age: None,
-            max_age: 120.0,
-            subgroups: Vec::new(),
-            severities: BTreeMap::new(),
-            workers: 2,
-        }
-    }
-}
+/// More threads than any machine can use.
+const MOST_WORKERS: usize = 1024;
 
 /// An audit of the parts of a data set.
-#[derive(Default)]
 pub struct Audit {
     options: AuditOptions,
+    workers: usize,
     parts: Vec<Part>,
-    master: Option<FileList>,
+    master: Option<Part>,
     attributes: Option<Attributes>,
     chains: Vec<Vec<Part>>,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self::new(AuditOptions::default())
+    }
 }
 
 impl Audit {
     /// An audit of nothing yet.
     #[must_use]
     pub fn new(options: AuditOptions) -> Self {
-        Self { options, ..Self::default() }
+        let (parts, chains) = (Vec::new(), Vec::new());
+        Self { options, workers: 2, parts, master: None, attributes: None, chains }
+    }
+
+    /// Threads that read and compare pictures (2 if not set); 0 for the calling one. The report
+    /// does not depend on it.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
     }
 
     /// Adds a split.
@@ -113,14 +99,16 @@ impl Audit {
         self
     }
 
-    /// The table that all labels are compared with, by file name.
+    /// The table that all labels are compared with. A file's row is that whose path it ends in, or
+    /// that ends in its path, with or without extension; what could be several rows is a finding.
     #[must_use]
     pub fn master(mut self, master: FileList) -> Self {
-        self.master = Some(master);
+        self.master = Some(Part { name: "master".into(), content: Content::List(master) });
         self
     }
 
-    /// Ages and subgroups.
+    /// Ages and subgroups beside those that the data tell ([`Dataset::attribute`]). Of a column
+    /// that both have, that of the table counts.
     #[must_use]
     pub fn attributes(mut self, attributes: Attributes) -> Self {
         self.attributes = Some(attributes);
@@ -139,9 +127,12 @@ impl Audit {
     /// Looks at everything; `progress` is told how many of the pictures have been read.
     ///
     /// # Errors
-    /// The error of a record that cannot be read, or [`crate::Error::Column`] for a column that the
-    /// attributes do not have. Pictures that cannot be read are findings.
+    /// [`Error::Config`] for options out of range, parts of one name and an audit of nothing; the
+    /// error of a record that cannot be read; [`Error::Column`] for a column that there is not, and
+    /// [`Error::Row`] where the attribute table contradicts itself. Pictures that cannot be read
+    /// are findings.
     pub fn run(&self, progress: Progress<'_>) -> Result<AuditReport> {
+        self.check()?;
         let entries = Entries::collect(&self.parts)?;
         let facts = self.look(&entries, progress)?;
         let mut findings = Vec::new();
@@ -149,29 +140,54 @@ impl Audit {
         shared::files(&entries, &facts, &mut findings);
         shared::names(&entries, &mut findings);
         shared::duplicates(&entries, &facts, &mut findings);
-        near::near_duplicates(&entries, &facts, &self.options, &mut findings)?;
+        near::near_duplicates(&entries, &facts, &self.options, self.workers, &mut findings)?;
         faults(&entries, &facts, &mut findings);
         modes(&entries, &facts, &mut findings);
         if let Some(master) = &self.master {
-            labels::against_master(&entries, master, &mut findings);
+            master::against_master(&entries, master, &mut findings)?;
         }
         for chain in &self.chains {
             labels::nesting(&Entries::collect(chain)?, &mut findings);
         }
-        let mut prevalence = labels::prevalence(&entries, None);
-        if let Some(attributes) = &self.attributes {
-            labels::ages(&entries, attributes, &self.options, &mut findings)?;
-            for column in &self.options.subgroups {
-                let place = (column.as_str(), attributes.column(column)?, attributes);
-                prevalence.extend(labels::prevalence(&entries, Some(place)));
-            }
+        let attributes = Known::new(&entries, self.attributes.as_ref(), &mut findings);
+        labels::ages(&entries, &attributes, &self.options, &mut findings)?;
+        let mut prevalence = labels::prevalence(&entries, None)?;
+        for column in &self.options.subgroups {
+            prevalence.extend(labels::prevalence(&entries, Some((column, &attributes)))?);
         }
         for finding in &mut findings {
             if let Some(severity) = self.options.severities.get(&finding.kind) {
                 finding.severity = *severity;
             }
         }
-        Ok(AuditReport::new(summaries(&entries, &facts), findings, prevalence))
+        let parts = summaries(&entries, &facts);
+        Ok(AuditReport::new(self.options.clone(), parts, findings, prevalence))
+    }
+
+    /// Parts are told apart by their names, in findings and on the page.
+    fn check(&self) -> Result<()> {
+        self.options.check()?;
+        let fail = |option, reason| Err(Error::Config { option, reason });
+        let tables = self.master.is_some() || self.attributes.is_some();
+        if self.parts.is_empty() && (tables || self.chains.is_empty()) {
+            return fail("Audit::part", "there is no part to look at".into());
+        }
+        for parts in self.chains.iter().chain([&self.parts]) {
+            let mut seen = BTreeSet::new();
+            let name = parts.iter().map(|part| &part.name).find(|name| !seen.insert(*name));
+            if let Some(name) = name {
+                return fail("Audit::part", format!("two parts have the name '{name}'"));
+            }
+        }
+        if self.chains.iter().any(|chain| chain.len() < 2) {
+            return fail("Audit::nested", "one list alone is not nested in another".into());
+        }
+        // Each is a thread of the system.
+        if self.workers > MOST_WORKERS {
+            let reason = format!("{} is more than {MOST_WORKERS}", self.workers);
+            return fail("Audit::workers", reason);
+        }
+        Ok(())
     }
 
     /// The report as one HTML page without scripts or outside resources, with small versions of
@@ -192,7 +208,7 @@ impl Audit {
             Some(examine(entries.dataset(entry)?, entry.index))
         };
         let (mut facts, mut done) = (Vec::with_capacity(entries.list.len()), 0);
-        ordered(entries.list.len(), self.options.workers, look, |_, fact| {
+        ordered(entries.list.len(), self.workers, look, |_, fact| {
             done += usize::from(fact.is_some());
             facts.push(fact);
             progress(done, total);
@@ -235,7 +251,7 @@ fn summaries(entries: &Entries<'_>, facts: &[Option<Facts>]) -> Vec<PartSummary>
         let mut hasher = Hasher::default();
         let mut modes = BTreeMap::new();
         let (mut samples, mut pictures) = (0, 0);
-        let mut groups = std::collections::BTreeSet::new();
+        let mut groups = BTreeSet::new();
         for (entry, fact) in entries.list.iter().zip(facts) {
             if entry.part != number {
                 continue;
@@ -244,7 +260,7 @@ fn summaries(entries: &Entries<'_>, facts: &[Option<Facts>]) -> Vec<PartSummary>
             groups.insert(entry.group.as_str());
             hasher.text(&entry.id).text(&entry.group).text(&entries.label(entry));
             if let Some(fact) = fact {
-                hasher.text(&fact.pixels);
+                hasher.text(&fact.pixels).text(fact.mode.as_deref().unwrap_or_default());
                 pictures += usize::from(fact.mode.is_some());
                 if let Some(mode) = &fact.mode {
                     *modes.entry(mode.clone()).or_default() += 1;

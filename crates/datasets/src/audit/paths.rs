@@ -3,22 +3,35 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::entries::Entries;
+use crate::Split;
+use crate::folder::split_names;
 
 /// The folders of a path and its name.
 pub(super) fn components(path: &str) -> impl Iterator<Item = &str> {
     path.split(['/', '\\']).filter(|part| !part.is_empty() && *part != ".")
 }
 
-/// Folders that say which split a file is in, not which file it is.
-const SPLITS: [&str; 5] = ["train", "val", "valid", "validation", "test"];
+/// A path whose components have one slash in between.
+pub(super) fn normal(path: &str) -> String {
+    components(path).collect::<Vec<_>>().join("/")
+}
+
+/// A normal path without the folder of a split, which says where the file is used, not which it is.
+pub(super) fn without_split(path: &str) -> &str {
+    let is_split = |name| Split::ALL.iter().any(|&split| split_names(split).contains(&name));
+    path.split_once('/').filter(|(first, _)| is_split(*first)).map_or(path, |(_, rest)| rest)
+}
+
+/// What is left of a normal path without one, two, ... of its folders, down to the bare name.
+pub(super) fn shorter(path: &str) -> impl DoubleEndedIterator<Item = &str> {
+    path.match_indices('/').filter_map(|(at, _)| path.get(at + 1..))
+}
 
 /// The ends of a path, the bare name first and all of it (but the folder of a split) last.
-pub(super) fn suffixes(path: &str) -> Vec<String> {
-    let mut parts: Vec<&str> = components(path).collect();
-    if parts.len() > 1 && parts.first().is_some_and(|first| SPLITS.contains(first)) {
-        parts.remove(0);
-    }
-    (0..parts.len()).rev().filter_map(|from| Some(parts.get(from..)?.join("/"))).collect()
+fn suffixes(path: &str) -> Vec<String> {
+    let path = normal(path);
+    let path = without_split(&path);
+    shorter(path).rev().chain([path]).map(str::to_owned).collect()
 }
 
 /// The paths of all samples.

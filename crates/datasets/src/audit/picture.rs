@@ -4,52 +4,29 @@ use std::io::Read;
 use std::path::Path;
 
 use vit_random::Streams;
-use vit_transforms::{Filter, Image, Pixels, Resize, ResizeSize, ToGrey, Transform};
+use vit_transforms::{Filter, Image, Pixels, Resize, ResizeSize, Transform};
 
+use super::look::Look;
+use super::mode::{mode, plainest, stored};
 use super::report::FindingKind;
 use crate::guard::guarded;
 use crate::hash::{of_bytes, of_image};
 use crate::{Dataset, Result};
 
-/// Side of the small grey picture that near duplicates are compared on.
-const SMALL: usize = 32;
-
 /// What is kept of a picture.
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
-    /// SHA-256 of the decoded picture; of the file's bytes where it cannot be decoded.
+    /// SHA-256 of the decoded picture in its plainest mode; of the file's bytes where it cannot be
+    /// decoded.
     pub(super) pixels: String,
     /// SHA-256 of the file's bytes, if there is a file.
     pub(super) file: Option<String>,
-    /// Channels and depth.
+    /// Channels and depth, and how the file stores them.
     pub(super) mode: Option<String>,
     /// Absent for pictures without contrast, which all look the same.
     pub(super) look: Option<Look>,
     /// What is wrong with it.
     pub(super) faults: Vec<(FindingKind, String)>,
-}
-
-/// What a picture looks like from afar.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Look {
-    /// Bit y · 16 + x: whether the picture, shrunk to 17 × 16 grey values, is brighter at x + 1
-    /// than at x. The "difference hash" of N. Krawetz, "Kind of like that", hackerfactor.com, 2013,
-    /// with 256 bits instead of 64: radiographs of different patients are alike in 64.
-    pub(super) bits: [u64; 4],
-    /// 32 × 32 values of mean 0 and norm 1.
-    pub(super) small: Vec<f32>,
-}
-
-impl Look {
-    /// Bits that differ.
-    pub(super) fn distance(&self, other: &Self) -> u32 {
-        self.bits.iter().zip(&other.bits).map(|(a, b)| (a ^ b).count_ones()).sum()
-    }
-
-    /// Correlation of the small pictures, -1 to 1.
-    pub(super) fn correlation(&self, other: &Self) -> f32 {
-        self.small.iter().zip(&other.small).map(|(a, b)| a * b).sum()
-    }
 }
 
 /// Reads one picture. Whatever is wrong with it is in the result.
@@ -69,8 +46,13 @@ pub(super) fn examine(dataset: &dyn Dataset, index: usize) -> Facts {
             if is_constant(&image) {
                 faults.push((FindingKind::Constant, "all pixels have one value".into()));
             }
-            let (mode, look) = (Some(mode(&image)), Look::of(&image).ok().flatten());
-            Facts { pixels: of_image(&image), file, mode, look, faults }
+            let stored = bytes.and_then(std::io::Result::ok).and_then(|bytes| stored(&bytes));
+            let mode = Some(match stored {
+                Some(stored) => format!("{} ({stored})", mode(&image)),
+                None => mode(&image),
+            });
+            let look = Look::of(&image).ok().flatten();
+            Facts { pixels: of_image(&plainest(&image)), file, mode, look, faults }
         }
         Err(error) => {
             let kind = match &bytes {
@@ -104,7 +86,7 @@ fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 /// First bytes of the formats, as in their specifications.
-fn format_of(bytes: &[u8]) -> Option<&'static str> {
+pub(super) fn format_of(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
         [0x89, b'P', b'N', b'G', ..] => Some("png"),
         [0xff, 0xd8, 0xff, ..] => Some("jpg"),
@@ -157,65 +139,6 @@ fn is_constant(image: &Image) -> bool {
         Pixels::F32(values) => all_equal(values, image.channels()),
         _ => false,
     }
-}
-
-/// `"grey u8"`, `"RGB u16"`, `"grey u8 stored as RGB"`.
-fn mode(image: &Image) -> String {
-    fn grey<T: PartialEq>(values: &[T]) -> bool {
-        values.as_chunks::<3>().0.iter().all(|[r, g, b]| r == g && g == b)
-    }
-    let kind = image.pixels().kind();
-    let equal = match image.pixels() {
-        Pixels::U8(values) => grey(values),
-        Pixels::U16(values) => grey(values),
-        Pixels::F32(values) => grey(values),
-        _ => false,
-    };
-    match image.channels() {
-        1 => format!("grey {kind}"),
-        _ if equal => format!("grey {kind} stored as RGB"),
-        _ => format!("RGB {kind}"),
-    }
-}
-
-impl Look {
-    fn of(image: &Image) -> vit_transforms::Result<Option<Self>> {
-        let mut unused = Streams::new(0).stream("none", 0, 0);
-        let mut shrink = |image: Image, width, height| {
-            let size = ResizeSize::Exact { height, width };
-            Resize { size, filter: Filter::Bilinear }.apply(image, &mut unused)
-        };
-        // Shrunk first: the other steps are then done on few pixels.
-        let small = shrink(image.to_f32(), SMALL, SMALL)?;
-        let small = ToGrey.apply(small, &mut Streams::new(0).stream("none", 0, 0))?;
-        let differences = shrink(small.clone(), 17, 16)?;
-        let (Pixels::F32(values), Pixels::F32(steps)) = (small.pixels(), differences.pixels())
-        else {
-            return Ok(None);
-        };
-        let Some(small) = standardise(values) else { return Ok(None) };
-        let mut bits = [0u64; 4];
-        let brighter =
-            steps.chunks_exact(17).flat_map(|row| row.windows(2)).map(|pair| match pair {
-                [left, right] => u64::from(right > left),
-                _ => 0,
-            });
-        for (place, bit) in brighter.enumerate() {
-            if let Some(word) = bits.get_mut(place / 64) {
-                *word |= bit << (place % 64);
-            }
-        }
-        Ok(Some(Self { bits, small }))
-    }
-}
-
-/// Mean 0 and norm 1; `None` without contrast.
-fn standardise(values: &[f32]) -> Option<Vec<f32>> {
-    let mean = values.iter().sum::<f32>() / values.len() as f32;
-    let norm = values.iter().map(|value| (value - mean).powi(2)).sum::<f32>().sqrt();
-    // Half a grey level of 8 bits, on average.
-    let least = (values.len() as f32).sqrt() * 0.5 / 255.0;
-    (norm > least).then(|| values.iter().map(|value| (value - mean) / norm).collect())
 }
 
 /// The picture of a sample for a report: at most `side` pixels wide and high, 8 bits.

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::options::AuditOptions;
 use crate::hash::of_bytes;
 
 /// How bad a finding is.
@@ -74,6 +75,8 @@ kinds! {
     LabelDisagreement, Error, "Labels that differ from the master table";
     /// A subset has files that the larger one does not have.
     NotNested, Error, "Subsets that are not nested";
+    /// The attribute table has a row of no sample: its key is not that of the data.
+    AttributesUnused, Error, "Attribute tables that fit no sample";
     /// A file that is not there.
     Missing, Error, "Missing files";
     /// A file of no bytes.
@@ -92,6 +95,10 @@ kinds! {
     NameInClasses, Warning, "One file name, several labels";
     /// A file that the master table does not have.
     NotInMaster, Warning, "Files that the master table does not have";
+    /// A file that could be several rows of the master or attribute table.
+    AmbiguousName, Warning, "Files that could be several rows of a table";
+    /// Samples without a row in the attribute table.
+    AttributesMissing, Warning, "Samples that the attribute table does not have";
     /// All pixels have one value.
     Constant, Warning, "Constant pictures";
     /// Channels or depth are not those of most pictures.
@@ -165,8 +172,10 @@ pub struct Prevalence {
 }
 
 /// All that an audit found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AuditReport {
+    /// What it was asked to look at.
+    pub options: AuditOptions,
     /// The parts in the order given.
     pub parts: Vec<PartSummary>,
     /// The findings: the worst first, then by kind, then in the order of the data.
@@ -179,12 +188,13 @@ pub struct AuditReport {
 
 impl AuditReport {
     pub(super) fn new(
+        options: AuditOptions,
         parts: Vec<PartSummary>,
         mut findings: Vec<Finding>,
         prevalence: Vec<Prevalence>,
     ) -> Self {
         findings.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.kind));
-        let mut report = Self { parts, findings, prevalence, hash: String::new() };
+        let mut report = Self { options, parts, findings, prevalence, hash: String::new() };
         report.hash = report.content_hash();
         report
     }
@@ -205,7 +215,8 @@ impl AuditReport {
 
     fn content_hash(&self) -> String {
         // Plain data under string keys: there is nothing that could fail.
-        let text = serde_json::to_vec(&(&self.parts, &self.findings, &self.prevalence));
+        let text =
+            serde_json::to_vec(&(&self.options, &self.parts, &self.findings, &self.prevalence));
         of_bytes(&text.unwrap_or_default())
     }
 
@@ -257,7 +268,8 @@ impl fmt::Display for AuditReport {
             writeln!(f, "\nnothing found")?;
         }
         self.write_prevalence(f)?;
-        write!(f, "\nresult {}", self.hash)
+        writeln!(f, "\noptions: {}", self.options)?;
+        write!(f, "result {}", self.hash)
     }
 }
 

@@ -3,47 +3,46 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::entries::{Entries, Entry};
-use super::paths::{Paths, components};
+use super::paths::{Paths, components, normal, without_split};
 use super::picture::Facts;
 use super::report::{Finding, FindingKind};
 
 /// Patients in more than one part; parts that do not know patients.
 pub(super) fn groups(entries: &Entries<'_>, findings: &mut Vec<Finding>) {
-    let mut groups: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
-    let mut patients = vec![false; entries.parts.len()];
+    let mut known = vec![false; entries.parts.len()];
     for entry in &entries.list {
-        groups.entry(&entry.group).or_default().push(entry);
-        if let Some(known) = patients.get_mut(entry.part) {
+        if let Some(known) = known.get_mut(entry.part) {
             *known |= entry.group != entry.id;
         }
     }
-    for (part, _) in entries.parts.iter().zip(&patients).filter(|(_, known)| !**known) {
+    for (part, _) in entries.parts.iter().zip(&known).filter(|(_, known)| !**known) {
         let detail = format!(
             "{}: every picture counts as a patient of its own, so shared patients cannot be found",
             part.name
         );
         findings.push(entries.finding(FindingKind::NoGroups, detail, []));
     }
+    let patient = |entry: &&Entry| known.get(entry.part).copied().unwrap_or_default();
+    let mut groups: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
+    for entry in entries.list.iter().filter(patient) {
+        groups.entry(&entry.group).or_default().push(entry);
+    }
     for (group, members) in &groups {
-        let (group, members) = (*group, members.clone());
-        let patient = |entry: &&Entry| patients.get(entry.part).copied().unwrap_or_default();
-        let members: Vec<&Entry> = members.into_iter().filter(patient).collect();
         let parts = entries.parts_of(members.iter().copied());
         if parts.len() > 1 {
             let detail =
                 format!("patient '{group}' has {} pictures in {}", members.len(), parts.join(", "));
+            let members = members.iter().copied();
             findings.push(entries.finding(FindingKind::SharedGroup, detail, members));
         }
     }
-    let known = |entry: &Entry| patients.get(entry.part).copied().unwrap_or_default();
-    similar_groups(entries, &groups, known, findings);
+    similar_groups(entries, &groups, findings);
 }
 
 /// Patients of different parts whose names differ in blanks, leading zeros or case only.
 fn similar_groups(
     entries: &Entries<'_>,
     groups: &BTreeMap<&str, Vec<&Entry>>,
-    known: impl Fn(&Entry) -> bool,
     findings: &mut Vec<Finding>,
 ) {
     let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
@@ -53,11 +52,9 @@ fn similar_groups(
     }
     for names in alike.into_values().filter(|names| names.len() > 1) {
         let members = names.iter().filter_map(|name| groups.get(name)).flatten().copied();
-        let members: Vec<&Entry> = members.filter(|entry| known(entry)).collect();
-        let spelled: BTreeSet<&str> = members.iter().map(|entry| entry.group.as_str()).collect();
+        let members: Vec<&Entry> = members.collect();
         let parts = entries.parts_of(members.iter().copied());
-        if parts.len() > 1 && spelled.len() > 1 {
-            let names: Vec<&str> = spelled.into_iter().collect();
+        if parts.len() > 1 {
             let detail = format!("patients '{}' in {}", names.join("', '"), parts.join(", "));
             findings.push(entries.finding(FindingKind::SimilarGroup, detail, members));
         }
@@ -102,12 +99,15 @@ fn may_be_one_file(members: &[(&Entry, Option<&Facts>)]) -> bool {
     })
 }
 
-/// One file name with several labels. Folders are part of the name, but for that of the class.
+/// One file name with several labels. Folders are part of the name, but for those of the split and
+/// the class.
 pub(super) fn names(entries: &Entries<'_>, findings: &mut Vec<Finding>) {
     let mut names: BTreeMap<String, Vec<&Entry>> = BTreeMap::new();
     for entry in entries.list.iter().filter(|entry| entry.file_name.is_some()) {
         let label = entries.label(entry);
-        let name: Vec<&str> = components(&entry.id).filter(|part| *part != label).collect();
+        let path = normal(&entry.id);
+        let folders = components(without_split(&path));
+        let name: Vec<&str> = folders.filter(|part| *part != label).collect();
         names.entry(name.join("/")).or_default().push(entry);
     }
     for (name, members) in names {
@@ -118,6 +118,21 @@ pub(super) fn names(entries: &Entries<'_>, findings: &mut Vec<Finding>) {
                 format!("'{name}' comes {} times, as {}", members.len(), labels.join("; "));
             findings.push(entries.finding(FindingKind::NameInClasses, detail, members));
         }
+    }
+}
+
+/// In what way pictures with the same pixels are the same.
+fn how_equal<'f>(facts: impl Iterator<Item = &'f Facts> + Clone) -> String {
+    let modes: BTreeSet<&str> = facts.clone().filter_map(|fact| fact.mode.as_deref()).collect();
+    if modes.len() > 1 {
+        let modes: Vec<&str> = modes.into_iter().collect();
+        return format!(", the same pixels in other modes: {}", modes.join("; "));
+    }
+    let bytes: BTreeSet<Option<&String>> = facts.map(|fact| fact.file.as_ref()).collect();
+    match (bytes.len(), bytes.contains(&None)) {
+        (_, true) => String::new(),
+        (1, _) => ", the same bytes".into(),
+        _ => ", other bytes".into(),
     }
 }
 
@@ -139,15 +154,7 @@ pub(super) fn duplicates(
     groups.sort_unstable();
     for places in groups {
         let members: Vec<&Entry> = places.iter().filter_map(|&at| entries.list.get(at)).collect();
-        let bytes: BTreeSet<Option<&String>> = places
-            .iter()
-            .map(|&at| facts.get(at).and_then(Option::as_ref).and_then(|fact| fact.file.as_ref()))
-            .collect();
-        let how = match (bytes.len(), bytes.contains(&None)) {
-            (_, true) => "",
-            (1, _) => ", the same bytes",
-            _ => ", other bytes",
-        };
+        let how = how_equal(places.iter().filter_map(|&at| facts.get(at)?.as_ref()));
         let ids: Vec<String> = members
             .iter()
             .map(|entry| format!("{} in {}", entry.id, entries.part(entry)))
