@@ -204,3 +204,22 @@ fn connected_pictures_are_one_finding() {
     assert!(found[0].detail.contains("; and 38 more near these, with up to 10 bits"), "{first}");
     assert_eq!(report(3), first);
 }
+
+/// Names of attributes are told, values are not.
+#[test]
+fn dicom_files_that_identify_somebody_are_found() {
+    let Some(root) = common::data("dicom") else { return };
+    let options = ImageFolderOptions { unlabelled: true, ..Default::default() };
+    let data: Arc<dyn Dataset> = Arc::new(ImageFolder::open(&root, &options).unwrap());
+    let report = run(&Audit::new(AuditOptions::default()).part("all", data));
+    let found = details(&report, FindingKind::Identifying);
+    let of = |name: &str| found.iter().find(|detail| detail.contains(name));
+    let text = of("CT_small.dcm").unwrap();
+    assert!(text.contains("direct identifiers: ") && text.contains("PatientName"), "{text}");
+    assert!(found.iter().all(|detail| !detail.contains("CompressedSamples")), "{found:?}");
+    // Its preamble is that of a TIFF file.
+    assert_eq!(report.of(FindingKind::WrongExtension).count(), 0);
+    let bytes = std::fs::read(root.join("CT_small.dcm")).unwrap();
+    let value = b"CompressedSamples";
+    assert!(bytes.windows(value.len()).any(|part| part == value), "the file has such a value");
+}

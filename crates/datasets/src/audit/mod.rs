@@ -22,6 +22,8 @@
 mod attributes;
 mod entries;
 mod html;
+#[cfg(feature = "dicom")]
+mod identity;
 mod labels;
 mod list;
 mod look;

@@ -40,6 +40,12 @@ pub(super) fn examine(dataset: &dyn Dataset, index: usize) -> Facts {
     {
         faults.push((FindingKind::WrongExtension, fault));
     }
+    #[cfg(feature = "dicom")]
+    if let Some(Ok(bytes)) = &bytes
+        && let Some(fault) = super::identity::identifying(bytes)
+    {
+        faults.push((FindingKind::Identifying, fault));
+    }
     match guarded(dataset, index, || dataset.get(index)) {
         Ok(sample) => {
             let image = sample.image;
@@ -88,12 +94,13 @@ fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
 /// First bytes of the formats, as in their specifications.
 pub(super) fn format_of(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
+        // First, since the preamble may look like a TIFF file (DICOM PS3.10, 7.1).
+        _ if bytes.get(128..132) == Some(b"DICM") => Some("dcm"),
         [0x89, b'P', b'N', b'G', ..] => Some("png"),
         [0xff, 0xd8, 0xff, ..] => Some("jpg"),
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some("webp"),
         [b'B', b'M', ..] => Some("bmp"),
         [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..] => Some("tiff"),
-        _ if bytes.get(128..132) == Some(b"DICM") => Some("dcm"),
         _ => None,
     }
 }

@@ -99,6 +99,8 @@ kinds! {
     AmbiguousName, Warning, "Files that could be several rows of a table";
     /// Samples without a row in the attribute table.
     AttributesMissing, Warning, "Samples that the attribute table does not have";
+    /// A DICOM file that may tell who the patient is (feature `dicom`).
+    Identifying, Warning, "DICOM files that may identify the patient";
     /// All pixels have one value.
     Constant, Warning, "Constant pictures";
     /// Channels or depth are not those of most pictures.
