@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use vit_datasets::{Loader, Sampler, Task};
+use vit_random::Streams;
 use vit_transforms::{
-    AugmentSettings, ColorJitter, EraseMode, Filter, HorizontalFlip, MixMode, Mixup, Normalize,
-    Pipeline, RandomErasing, RandomResizedCrop, RandomRotation, Step, TimmRules, TimmTraining,
-    parse_augment,
+    AugmentSettings, ColorJitter, EraseMode, Filter, HorizontalFlip, Image, MixMode, Mixup,
+    Normalize, Pipeline, Pixels, RandomErasing, RandomResizedCrop, RandomRotation, Step, TimmRules,
+    TimmTraining, parse_augment,
 };
 
 use crate::data::{DataArgs, colour};
@@ -64,12 +65,49 @@ impl Recipe {
     }
 }
 
-/// Transforms that stand in a file: the `pipeline` of a model's card, as JSON.
-pub(crate) fn read_pipeline(path: &Path) -> Result<Pipeline> {
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    let pipeline: Pipeline =
-        serde_json::from_str(&text).with_context(|| path.display().to_string())?;
-    pipeline.validate().with_context(|| path.display().to_string())?;
+/// Transforms that stand in a file, as JSON. They must fit the model: evaluation would see other
+/// pictures than training otherwise. A file that says nothing of colour or normalisation gets the
+/// model's.
+pub(crate) fn read_pipeline(
+    path: &Path,
+    (size, channels): (usize, usize),
+    mean: &[f32],
+    std: &[f32],
+) -> Result<Pipeline> {
+    let name = || path.display().to_string();
+    let text = std::fs::read_to_string(path).with_context(name)?;
+    let mut pipeline: Pipeline = serde_json::from_str(&text).with_context(name)?;
+    pipeline.validate().with_context(name)?;
+    let own = Normalize { mean: mean.to_vec(), std: std.to_vec() };
+    match pipeline.steps.iter().rfind(|step| matches!(step, Step::Normalize(_))) {
+        None => pipeline.steps.push(Step::Normalize(own)),
+        Some(Step::Normalize(given)) if *given == own => {}
+        Some(_) => bail!(
+            "{}: it does not normalise as the model does (mean {mean:?}, std {std:?}); leave that \
+             step out of the file",
+            name()
+        ),
+    }
+    if !pipeline.steps.iter().any(|step| matches!(step, Step::ToRgb(_) | Step::ToGrey(_))) {
+        pipeline.steps.insert(0, colour(channels));
+    }
+    // Not all of one value, for transforms that look for borders or contrast.
+    let side = 2 * size;
+    let values = (0..side * side * channels).map(|i| (i % 251) as u8).collect();
+    let image = Image::new(side, side, channels, Pixels::U8(values))?;
+    let made = pipeline.apply(image, &mut Streams::new(0).stream("check", 0, 0));
+    let made = made.with_context(name)?;
+    let got = (made.width(), made.height(), made.channels());
+    if got != (size, size, channels) {
+        bail!(
+            "{}: it makes pictures of {} × {} pixels and {} channel(s), the model takes {size} × \
+             {size} and {channels}",
+            name(),
+            got.0,
+            got.1,
+            got.2
+        );
+    }
     Ok(pipeline)
 }
 
@@ -84,7 +122,7 @@ pub enum Draw {
     ClassBalanced,
     /// All patients equally often.
     GroupBalanced,
-    /// Each sample three times.
+    /// A third of the samples per epoch, each three times; the epoch keeps its length.
     Repeated,
 }
 
@@ -138,7 +176,8 @@ pub struct AugmentArgs {
     /// The transforms of a published recipe instead of those above.
     #[arg(long, value_enum, conflicts_with_all = PARTS)]
     pub recipe: Option<Recipe>,
-    /// Transforms from a file instead: the `pipeline` of a model's card, as JSON.
+    /// Transforms from a file instead, as JSON: `{"steps": [...]}`. Colour and
+    /// normalisation of the model are added where it has none.
     #[arg(long, conflicts_with_all = PARTS, conflicts_with = "recipe")]
     pub pipeline: Option<PathBuf>,
     #[command(flatten)]
@@ -215,7 +254,7 @@ impl AugmentArgs {
         std: &[f32],
     ) -> Result<Pipeline> {
         match (&self.pipeline, self.recipe) {
-            (Some(path), _) => read_pipeline(path),
+            (Some(path), _) => read_pipeline(path, (data.side(), channels), mean, std),
             (None, Some(recipe)) => recipe.pipeline(data, channels, mean, std),
             (None, None) => self.parts(data.side(), channels, mean, std),
         }
@@ -241,7 +280,7 @@ impl AugmentArgs {
             steps.push(ColorJitter::new(x, x, x, 0.).into());
         }
         steps.push(Step::Normalize(Normalize { mean: mean.to_vec(), std: std.to_vec() }));
-        if self.reprob > 0. {
+        if self.reprob != 0. {
             let erasing = RandomErasing::new(self.reprob, self.remode);
             steps.push(RandomErasing { count: (1, self.recount), ..erasing }.into());
         }

@@ -120,6 +120,7 @@ pub fn calibrate(args: &CalibrateArgs) -> Result<PathBuf> {
     }
     let judge = Judge::open(&args.checkpoint, &args.device)?;
     let data = args.data.open()?;
+    data.print_left_out();
     let (_, predictions) =
         judge.predict(&args.data, &data, args.split, args.batch_size, ViewArg::Single)?;
     let decisions = fit(&predictions, args.method, args.operating_point.0)

@@ -50,6 +50,7 @@ pub struct ContactSheetArgs {
 /// When the data cannot be read or the transforms do not fit them.
 pub fn contact_sheet(args: &ContactSheetArgs) -> Result<PathBuf> {
     let open = args.data.open()?;
+    open.print_left_out();
     let dataset = Arc::clone(open.part(args.split)?);
     let (mean, std) = measure(dataset.as_ref(), args.channels)?;
     let pipeline = args.augment.pipeline(&args.data, args.channels, &mean, &std)?;

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -437,6 +438,13 @@ impl OpenData {
             println!("{name:>5}: {}", text.trim_end().replace('\n', "\n       "));
         }
         Ok(())
+    }
+
+    /// Prints what lies beside the samples and is none, each once: [`OpenData::print`] has it too.
+    pub(crate) fn print_left_out(&self) {
+        let parts = self.parts().flat_map(|(_, part)| part.left_out());
+        let entries: BTreeSet<String> = parts.map(|entry| entry.to_string()).collect();
+        entries.iter().for_each(|entry| println!("{entry}"));
     }
 
     /// The labels.

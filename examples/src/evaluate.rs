@@ -190,6 +190,7 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<EvaluationReport> {
         );
     }
     let data = args.data.open()?;
+    data.print_left_out();
     let part = data.part(args.split)?;
     let (evaluation, predictions) =
         judge.predict(&args.data, &data, args.split, args.batch_size, args.views)?;
@@ -241,12 +242,15 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<EvaluationReport> {
     }
     builder = builder.section("Model", facts::model(&judge)?);
     let mut run = log.as_ref().map(RunLog::facts).unwrap_or_default();
-    let loss = format!("{:.4} before calibration", evaluation.loss);
-    run.push(("Loss on this part".to_string(), loss));
+    let loss = match args.views {
+        ViewArg::Single => format!("{:.4} before calibration", evaluation.loss),
+        _ => format!("{:.4}, mean over the single views", evaluation.loss),
+    };
+    run.push(("Loss on this part".to_string(), loss.clone()));
     builder = builder.section("Run", run);
     let report = builder.section("Versions", facts::versions(&args.device.device)).build()?;
     report.write(&args.output_dir, predictions)?;
-    println!("loss {:.4} over {} samples", evaluation.loss, evaluation.samples);
+    println!("loss {loss}; {} samples", predictions.len());
     println!("{}", report.markdown());
     println!("report -> {}", args.output_dir.join("report.html").display());
     Ok(report)

@@ -49,7 +49,8 @@ pub struct PretrainArgs {
     /// The transforms of a published recipe instead of MAE's.
     #[arg(long, value_enum, conflicts_with = "crop_min")]
     pub recipe: Option<Recipe>,
-    /// Transforms from a file instead: the `pipeline` of a model's card, as JSON.
+    /// Transforms from a file instead, as JSON: `{"steps": [...]}`. Colour and
+    /// normalisation of the model are added where it has none.
     #[arg(long, conflicts_with_all = ["crop_min", "recipe"])]
     pub pipeline: Option<PathBuf>,
     /// Where the run keeps its files; a run found there is continued.
@@ -75,7 +76,7 @@ impl PretrainArgs {
     /// How training prepares pictures: random crop and flip, as MAE, unless told otherwise.
     fn augmentation(&self, channels: usize, mean: &[f32], std: &[f32]) -> Result<Pipeline> {
         match (&self.pipeline, self.recipe) {
-            (Some(path), _) => read_pipeline(path),
+            (Some(path), _) => read_pipeline(path, (self.data.side(), channels), mean, std),
             (None, Some(recipe)) => recipe.pipeline(&self.data, channels, mean, std),
             (None, None) => {
                 Ok(Pipeline::mae_pretrain(self.data.side(), self.crop_min, channels, mean, std)?)

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use vit_datasets::{
     Concat, DataSource, Dataset, Harmonized, InMemory, InPopulation, Subset, Vocabulary, fraction,
-    split_by_group,
+    parse_json, split_by_group,
 };
 
 use crate::data::{CACHE_BYTES, OpenData, split_whole};
@@ -46,7 +46,7 @@ impl Sources {
     pub(crate) fn read(path: &Path) -> Result<(Self, Value)> {
         let name = || path.display().to_string();
         let text = std::fs::read_to_string(path).with_context(name)?;
-        let value: Value = serde_json::from_str(&text).with_context(name)?;
+        let value = parse_json(&text).with_context(name)?;
         let sources = match &value {
             Value::Object(entries) if !entries.contains_key("reader") => {
                 let parts = serde_json::from_value(value.clone()).with_context(|| {

@@ -75,6 +75,7 @@ fn flags_that_would_have_no_effect_are_refused() {
         (&["--mixup", "0.8", "--batch-size", "7"], "even"),
         (&["--mixup-prob", "0.5"], "nothing is mixed"),
         (&["--mixup", "0.5", "--mixup-switch-prob", "0.5"], "say both"),
+        (&["--reprob=-0.5"], "probability"),
         (&["--mixup=-1"], "mixup_alpha"),
         (&["--aa", "random-m9"], "--aa"),
         (&["--recipe", "simclr", "--in-chans", "1"], "RGB"),
@@ -82,6 +83,32 @@ fn flags_that_would_have_no_effect_are_refused() {
         let error = run(&home.path().join("none"), flags).unwrap_err();
         assert!(format!("{error:#}").contains(word), "{flags:?}: {error:#}");
     }
+}
+
+#[test]
+fn transforms_from_a_file_fit_the_model() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("train.json");
+    let file = path.display().to_string();
+    let flip = r#"{"name": "horizontal_flip", "probability": 0.5}"#;
+    let size = |side: usize| {
+        format!(
+            r#"{{"name": "resize", "size": {{"exact": {{"height": {side}, "width": {side}}}}}, "filter": "bilinear"}}"#
+        )
+    };
+    let write = |steps: &[&str]| {
+        std::fs::write(&path, format!(r#"{{"steps": [{}]}}"#, steps.join(", "))).unwrap();
+    };
+    let run = |name: &str| run(&home.path().join(name), &["--pipeline", &file]);
+    write(&[&size(32), flip]);
+    let settings = run("good").unwrap();
+    assert!(settings.contains("horizontal_flip") && settings.contains("normalize"));
+    write(&[&size(24)]);
+    assert!(run("size").unwrap_err().to_string().contains("24 × 24"));
+    write(&[&size(32), r#"{"name": "normalize", "mean": [0.5], "std": [0.25]}"#]);
+    assert!(run("normalised").unwrap_err().to_string().contains("does not normalise as"));
+    write(&[r#"{"name": "horizontal_flip", "probability": 2}"#]);
+    assert!(format!("{:#}", run("wrong").unwrap_err()).contains("train.json"));
 }
 
 /// Pictures `side` × `side` of two classes in parts; those of the test part perhaps mirrored.

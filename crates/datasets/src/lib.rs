@@ -47,7 +47,7 @@ pub use endoscopy::{
     HyperKvasirUnlabelled, SslEndoscopyCsv,
 };
 pub use error::{Error, Result};
-pub use files::{FileDataset, FileOptions, FindingBox, OnMissing, attribute};
+pub use files::{FileDataset, FileOptions, FindingBox, OnMissing, attribute, parse_json};
 pub use folder::{GroupRule, ImageFolder, ImageFolderOptions};
 pub use fraction::{all_but_fold, folds_by_group, fraction};
 #[cfg(feature = "hub")]

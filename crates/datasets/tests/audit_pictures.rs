@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use common::audit::{details, kinds, run};
 use vit_datasets::audit::{Audit, AuditOptions, AuditReport, FindingKind};
-use vit_datasets::{Dataset, ImageFolder, ImageFolderOptions, Phantom, PhantomConfig};
+use vit_datasets::{Dataset, ImageFolder, ImageFolderOptions, Phantom, PhantomConfig, Subset};
 use vit_transforms::{Image, Pixels, encode_png};
 
 fn open(folder: &Path) -> Arc<dyn Dataset> {
@@ -222,4 +222,21 @@ fn dicom_files_that_identify_somebody_are_found() {
     let bytes = std::fs::read(root.join("CT_small.dcm")).unwrap();
     let value = b"CompressedSamples";
     assert!(bytes.windows(value.len()).any(|part| part == value), "the file has such a value");
+}
+
+#[test]
+fn what_became_no_sample_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    for (at, name) in ["a.png", "b.png"].into_iter().enumerate() {
+        save(folder.path(), name, 32, 1, Pixels::U8(phantom(at as u64, 32)));
+    }
+    std::fs::write(folder.path().join("c.jfif"), "picture").unwrap();
+    let options = ImageFolderOptions { unlabelled: true, ..Default::default() };
+    let data: Arc<dyn Dataset> = Arc::new(ImageFolder::open(folder.path(), &options).unwrap());
+    let part = |at| Arc::new(Subset::new(Arc::clone(&data), vec![at]).unwrap());
+    let audit = Audit::new(AuditOptions::default()).part("train", part(0)).part("test", part(1));
+    let report = run(&audit);
+    let found = details(&report, FindingKind::LeftOut);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("train, test: 1 left out") && found[0].contains("c.jfif"));
 }

@@ -219,6 +219,7 @@ fn a_wrong_rule_in_json_is_named_with_its_finding() {
         (r#""uncertain": "onse""#, vec!["`uncertain` is \"onse\"", "\"zeros\"", soft]),
         (r#""uncertain": -1"#, vec!["`uncertain` is -1", "\"own_class\""]),
         (r#""uncertain": {"soft": {"low": 0.5}}"#, vec!["`uncertain` is", "missing field `high`"]),
+        (r#""uncertain": "ones", "blank": null"#, vec!["`blank` is null", "\"missing\""]),
         (
             r#""uncertain": "ones", "blank": "nothing""#,
             vec!["`blank` is \"nothing\", but may be \"zero\" or \"missing\""],
@@ -236,6 +237,9 @@ fn a_wrong_rule_in_json_is_named_with_its_finding() {
             assert!(words.iter().all(|word| message.contains(word)), "{message}");
         }
     }
+    let misspelt = rule(r#""uncertain": "ones", "blnak": "missing""#);
+    let message = serde_json::from_str::<LabelPolicy>(&misspelt).unwrap_err().to_string();
+    assert!(message.contains("blnak"), "{message}");
     let message = serde_json::from_str::<LabelPolicy>("[1]").unwrap_err().to_string();
     assert!(message.contains("medical_mae, med_peft"), "{message}");
     let message = serde_json::from_str::<LabelPolicy>(r#"{"name": "a"}"#).unwrap_err().to_string();

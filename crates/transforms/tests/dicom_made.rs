@@ -273,11 +273,11 @@ fn a_lut_may_begin_below_zero() {
 fn the_limit_of_bytes_is_for_one_frame() {
     let mut bytes = plain(&[1, 2, 3, 4, 5, 6, 7, 8], 16, &[]);
     let at = bytes.windows(2).rposition(|pair| pair == b"IS").unwrap();
-    // Two frames of four pixels.
-    bytes[at + 4] = b'2';
-    let width = bytes.windows(8).position(|b| b == [0x28, 0, 0x11, 0, b'U', b'S', 2, 0]).unwrap();
-    bytes[width + 8] = 4;
-    let tight = DecodeLimits { max_bytes: bytes.len() as u64, ..DecodeLimits::default() };
-    let picture = read_dicom("made.dcm", &bytes, &tight, 1).unwrap();
-    assert_eq!((picture.frames, picture.values), (2, vec![5, 6, 7, 8]));
+    // All frames that it claims would be more than the limit.
+    bytes[at + 4..at + 6].copy_from_slice(b"99");
+    let limits = |max_bytes| DecodeLimits { max_bytes, ..DecodeLimits::default() };
+    let file = bytes.len() as u64;
+    assert!(file < 99 * 8 * 2, "{file}");
+    let picture = read_dicom("made.dcm", &bytes, &limits(file), 0).unwrap();
+    assert_eq!((picture.frames, picture.values), (99, (1..=8).collect()));
 }

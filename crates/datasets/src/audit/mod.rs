@@ -25,6 +25,7 @@ mod html;
 #[cfg(feature = "dicom")]
 mod identity;
 mod labels;
+mod left_out;
 mod list;
 mod look;
 mod master;
@@ -144,6 +145,7 @@ impl Audit {
         shared::duplicates(&entries, &facts, &mut findings);
         near::near_duplicates(&entries, &facts, &self.options, self.workers, &mut findings)?;
         faults(&entries, &facts, &mut findings);
+        left_out::left_out(&entries, &mut findings);
         modes(&entries, &facts, &mut findings);
         if let Some(master) = &self.master {
             master::against_master(&entries, master, &mut findings)?;

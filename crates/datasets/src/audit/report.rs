@@ -111,6 +111,8 @@ kinds! {
     NearDuplicateWithin, Info, "Nearly the same picture in one split";
     /// The name says another format than the contents.
     WrongExtension, Info, "File names of another format";
+    /// Files, rows or links that became no samples.
+    LeftOut, Info, "Entries that are no samples";
     /// Every picture is its own patient: nobody can tell whether patients are shared.
     NoGroups, Info, "No patient information";
 }

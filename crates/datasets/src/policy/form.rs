@@ -7,7 +7,7 @@ use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::{BlankRule, FindingRule, LabelPolicy};
+use super::{FindingRule, LabelPolicy};
 
 const UNCERTAIN: &str = "\"ones\", \"zeros\", \"ignore\", \"own_class\" or \
                          {\"soft\": {\"low\": 0.55, \"high\": 0.85}}";
@@ -15,11 +15,17 @@ const BLANK: &str = "\"zero\" or \"missing\"";
 
 /// A finding whose rules are still to be understood, so that an error can name it.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Finding {
     finding: String,
     uncertain: Value,
-    #[serde(default)]
-    blank: Option<Value>,
+    #[serde(default = "zero")]
+    blank: Value,
+}
+
+/// The default of [`super::BlankRule`] as it stands in a file. A null is none of the rules.
+fn zero() -> Value {
+    "zero".into()
 }
 
 impl TryFrom<Finding> for FindingRule {
@@ -28,10 +34,7 @@ impl TryFrom<Finding> for FindingRule {
     fn try_from(form: Finding) -> Result<Self, String> {
         let Finding { finding, uncertain, blank } = form;
         let uncertain = rule(&finding, "uncertain", uncertain, UNCERTAIN)?;
-        let blank = match blank {
-            Some(blank) => rule(&finding, "blank", blank, BLANK)?,
-            None => BlankRule::default(),
-        };
+        let blank = rule(&finding, "blank", blank, BLANK)?;
         Ok(Self { finding, uncertain, blank })
     }
 }
@@ -49,6 +52,7 @@ fn rule<T: DeserializeOwned>(
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Whole {
     name: String,
     findings: Vec<FindingRule>,
