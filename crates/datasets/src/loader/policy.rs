@@ -16,7 +16,9 @@ pub enum ErrorPolicy {
     Stop,
     /// It is left out of its batch, which has one sample less; a batch of which nothing is left is
     /// left out as a whole. The other samples, their batches and their random streams stay what
-    /// they are. [`crate::Loader::skipped`] lists what was left out.
+    /// they are. [`crate::Loader::skipped`] lists what this loader left out; after a resume the list
+    /// begins anew. Of several processes, one whose whole batch is left out makes a step less than
+    /// the others: whoever waits for all in each step must count on that, or stop.
     ///
     /// Pictures of different sizes in one batch ([`Error::BatchShape`]) are an error all the same:
     /// nothing tells which of them is wrong.
