@@ -458,7 +458,7 @@ fn an_archive_behind_a_link_keeps_the_links_name() {
     let first = link("../blobs/0f3a9c", "snap/train-000.tar");
     let second = link("../blobs/1b77d0", "snap/train-001.tar");
     let open = |paths: &[&PathBuf]| {
-        let paths: Vec<PathBuf> = paths.iter().map(|path| path.to_path_buf()).collect();
+        let paths: Vec<PathBuf> = paths.iter().copied().cloned().collect();
         TarShards::open(&paths, &TarOptions::default())
     };
     let ids = |data: &TarShards| -> Vec<String> {
