@@ -1,5 +1,5 @@
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +44,17 @@ enum Stop {
     Fail(Error),
 }
 
+/// What a locked part is.
+#[derive(Debug, PartialEq, Eq)]
+enum Claim {
+    /// This run's to write.
+    Ours,
+    /// Of no use any more: the file is there.
+    Finished,
+    /// No longer at its path: the path must be opened again.
+    Stale,
+}
+
 impl Download {
     /// Three attempts, a minute of patience, at most 64 GiB, no checksum.
     #[must_use]
@@ -60,7 +71,11 @@ impl Download {
     }
 
     /// Fetches the file, or what is still missing of it. `progress` is told the number of bytes
-    /// that are there and the whole number, if the server said so.
+    /// that are there and the whole number, if the server said so; at last, before the MD5 is
+    /// checked, it is told the whole number twice.
+    ///
+    /// The part is locked until it is checked and has its name, so that two runs, of one program
+    /// or of two, never write into one file.
     ///
     /// # Errors
     /// [`Error::Download`] when the server refuses, sends too much, or stops too often, or somebody
@@ -69,16 +84,17 @@ impl Download {
     /// was there before); [`Error::Io`] for the disk.
     pub fn run(&self, progress: &mut dyn FnMut(u64, Option<u64>)) -> Result<()> {
         if self.path.is_file() {
-            return self.verify(&self.path);
+            return self.verify_found();
         }
         let mut name = self.path.file_name().unwrap_or_default().to_owned();
         name.push(".part");
         let part = self.path.with_file_name(name);
         let agent = self.agent()?;
+        let Some(mut file) = self.claim(&part)? else { return self.verify_found() };
         let mut last = "no attempt was allowed".to_owned();
         for attempt in 1..=self.attempts {
-            match self.attempt(&agent, &part, progress) {
-                Ok(()) => return self.finish(&part),
+            match self.attempt(&agent, &mut file, &part, progress) {
+                Ok(()) => return self.finish(&file, &part, progress),
                 Err(Stop::Fail(error)) => return Err(error),
                 Err(Stop::Retry(reason)) => {
                     tracing::warn!(url = self.url, attempt, reason, "download interrupted");
@@ -107,20 +123,52 @@ impl Download {
         Ok(config.build().new_agent())
     }
 
+    /// The locked part; `None` when somebody else has meanwhile finished the file.
+    fn claim(&self, part: &Path) -> Result<Option<File>> {
+        loop {
+            let io = |source| Error::Io { path: part.into(), source };
+            let file = OpenOptions::new()
+                .create(true)
+                .read(true)
+                .write(true)
+                .truncate(false)
+                .open(part)
+                .map_err(io)?;
+            // Two that write into one file would both go on from where the other is.
+            if let Err(TryLockError::WouldBlock) = file.try_lock() {
+                let reason = format!("somebody else is writing {}", part.display());
+                return Err(self.error(reason));
+            }
+            match self.settle(&file, part)? {
+                Claim::Ours => return Ok(Some(file)),
+                Claim::Finished => return Ok(None),
+                Claim::Stale => {}
+            }
+        }
+    }
+
+    /// What a part is once it is locked: between its opening and its locking, somebody else may
+    /// have given it its name or removed it. From then on only this run does so.
+    fn settle(&self, file: &File, part: &Path) -> Result<Claim> {
+        let io = |source| Error::Io { path: part.into(), source };
+        let ours = is_at(file, part).map_err(io)?;
+        if self.path.is_file() {
+            if ours {
+                std::fs::remove_file(part).map_err(io)?;
+            }
+            return Ok(Claim::Finished);
+        }
+        Ok(if ours { Claim::Ours } else { Claim::Stale })
+    }
+
     fn attempt(
         &self,
         agent: &Agent,
+        file: &mut File,
         part: &Path,
         progress: &mut dyn FnMut(u64, Option<u64>),
     ) -> std::result::Result<(), Stop> {
         let io = |source| Stop::Fail(Error::Io { path: part.into(), source });
-        let mut file =
-            OpenOptions::new().create(true).write(true).truncate(false).open(part).map_err(io)?;
-        // Two that write into one file would both go on from where the other is.
-        if let Err(TryLockError::WouldBlock) = file.try_lock() {
-            let reason = format!("somebody else is writing {}", part.display());
-            return Err(Stop::Fail(self.error(reason)));
-        }
         let have = file.metadata().map_err(io)?.len();
         let mut request = agent.get(&self.url);
         if have > 0 {
@@ -139,7 +187,7 @@ impl Download {
         };
         file.set_len(start).map_err(io)?;
         file.seek(SeekFrom::Start(start)).map_err(io)?;
-        let received = self.receive(response, &mut file, part, start, total, progress)?;
+        let received = self.receive(response, file, part, start, total, progress)?;
         file.sync_all().map_err(io)?;
         match total {
             Some(total) if received < total => {
@@ -208,9 +256,18 @@ impl Download {
         }
     }
 
-    fn finish(&self, part: &Path) -> Result<()> {
-        if let Err(error) = self.verify(part) {
-            std::fs::remove_file(part).map_err(|source| Error::Io { path: part.into(), source })?;
+    /// `file` is the open part: its lock is held until the file has its name.
+    fn finish(
+        &self,
+        file: &File,
+        part: &Path,
+        progress: &mut dyn FnMut(u64, Option<u64>),
+    ) -> Result<()> {
+        let io = |source| Error::Io { path: part.into(), source };
+        let whole = file.metadata().map_err(io)?.len();
+        progress(whole, Some(whole));
+        if let Err(error) = self.verify(file, part) {
+            std::fs::remove_file(part).map_err(io)?;
             return Err(error);
         }
         let io = |source| Error::Io { path: self.path.clone(), source };
@@ -221,9 +278,15 @@ impl Download {
         Ok(())
     }
 
-    fn verify(&self, path: &Path) -> Result<()> {
+    /// Checks a file that somebody else has put there.
+    fn verify_found(&self) -> Result<()> {
+        let io = |source| Error::Io { path: self.path.clone(), source };
+        self.verify(&File::open(&self.path).map_err(io)?, &self.path)
+    }
+
+    fn verify(&self, file: &File, path: &Path) -> Result<()> {
         let Some(expected) = &self.md5 else { return Ok(()) };
-        let found = md5_of(path)?;
+        let found = md5_of(file).map_err(|source| Error::Io { path: path.into(), source })?;
         if found.eq_ignore_ascii_case(expected) {
             return Ok(());
         }
@@ -231,13 +294,39 @@ impl Download {
     }
 }
 
-fn md5_of(path: &Path) -> Result<String> {
-    let io = |source| Error::Io { path: path.into(), source };
-    let mut file = File::open(path).map_err(io)?;
+/// Whether a path leads to this open file.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let open = file.metadata()?;
+    match std::fs::metadata(path) {
+        Ok(there) => Ok((open.dev(), open.ino()) == (there.dev(), there.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a path leads to this open file, as far as times and length tell.
+#[cfg(not(unix))]
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let open = file.metadata()?;
+    match std::fs::metadata(path) {
+        Ok(there) => Ok(open.len() == there.len()
+            && open.created()? == there.created()?
+            && open.modified()? == there.modified()?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// MD5 of the whole file, through the handle that has the lock: other systems than Unix let nobody
+/// else read a locked file.
+fn md5_of(mut file: &File) -> io::Result<String> {
+    file.seek(SeekFrom::Start(0))?;
     let mut hash = Md5::new();
     let mut block = vec![0; BLOCK];
     loop {
-        match file.read(&mut block).map_err(io)? {
+        match file.read(&mut block)? {
             0 => break,
             count => hash.update(block.get(..count).unwrap_or_default()),
         }
@@ -270,5 +359,37 @@ impl MedMnistInfo {
         let (file, md5) = self.file(size)?;
         let path = folder.join(file);
         Some(Download { md5: Some(md5.into()), ..Download::new(self.url(size)?, path) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What may happen between the opening and the locking of a part.
+    #[test]
+    fn a_part_that_was_renamed_or_removed_before_it_was_locked_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let download = Download::new("http://localhost", folder.path().join("file"));
+        let part = folder.path().join("file.part");
+        let opened = || {
+            std::fs::write(&part, "part").unwrap();
+            File::open(&part).unwrap()
+        };
+        let file = opened();
+        assert_eq!(download.settle(&file, &part).unwrap(), Claim::Ours);
+        std::fs::remove_file(&part).unwrap();
+        assert_eq!(download.settle(&file, &part).unwrap(), Claim::Stale);
+        std::fs::write(&part, "another").unwrap();
+        assert_eq!(download.settle(&file, &part).unwrap(), Claim::Stale);
+        assert_eq!(std::fs::read(&part).unwrap(), b"another");
+
+        let file = opened();
+        std::fs::rename(&part, &download.path).unwrap();
+        assert_eq!(download.settle(&file, &part).unwrap(), Claim::Finished);
+        // The part that a late one has made anew is not left behind.
+        assert!(download.claim(&part).unwrap().is_none());
+        assert!(!part.exists());
+        assert_eq!(std::fs::read(&download.path).unwrap(), b"part");
     }
 }

@@ -83,6 +83,7 @@ fn respond(
         ("/circle", _) => send("302 Found", "location: /circle\r\n", b""),
         ("/wrong", _) => send("200 OK", "", b"something else"),
         ("/busy", _) if earlier == 0 => send("503 Service Unavailable", "", b""),
+        ("/file", Some(start)) if start == total => send("416 Range Not Satisfiable", "", b""),
         ("/shrunk", Some(_)) => send("416 Range Not Satisfiable", "", b""),
         ("/always-cut", _) => send("200 OK", &cut, &whole[..1000]),
         ("/cut" | "/cut-without-range" | "/other-range" | "/shrunk", None) if earlier == 0 => {
@@ -240,4 +241,54 @@ fn two_do_not_write_into_one_file() {
     drop(part);
     fetch.run(&mut |_, _| {}).unwrap();
     assert_eq!(std::fs::read(folder.path().join("file.npz")).unwrap(), bytes());
+}
+
+/// The second comes when the first has everything and is about to check it.
+#[test]
+fn a_download_that_is_being_checked_is_still_locked() {
+    let (address, log) = serve();
+    let folder = tempfile::tempdir().unwrap();
+    let fetch = download(&address, "/file", folder.path());
+    let (mut blocks, mut refused) = (0, Vec::new());
+    fetch
+        .run(&mut |have, total| {
+            blocks += 1;
+            assert_eq!(total, Some(200_000), "block {blocks}");
+            if have == 200_000 {
+                let error = fetch.run(&mut |_, _| panic!("nothing is fetched")).unwrap_err();
+                refused.push(error.to_string());
+            }
+        })
+        .unwrap();
+    // With the last block, and before the check.
+    assert_eq!(refused.len(), 2, "{refused:?}");
+    let right = |message: &String| message.contains("somebody else is writing");
+    assert!(refused.iter().all(right), "{refused:?}");
+    assert_eq!(log.lock().unwrap().len(), 1, "the second has asked for nothing");
+    assert_eq!(std::fs::read(folder.path().join("file.npz")).unwrap(), bytes());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+/// Whenever they come, one fetches the file, and the others find it or are told to wait.
+#[test]
+fn many_downloads_of_one_file_fetch_it_once() {
+    let (address, log) = serve();
+    for round in 1..=20 {
+        let folder = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..6 {
+                scope.spawn(|| {
+                    let fetch = download(&address, "/file", folder.path());
+                    while let Err(error) = fetch.run(&mut |_, _| {}) {
+                        let message = error.to_string();
+                        assert!(message.contains("somebody else is writing"), "{message}");
+                        std::thread::yield_now();
+                    }
+                });
+            }
+        });
+        assert_eq!(std::fs::read(folder.path().join("file.npz")).unwrap(), bytes());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(log.lock().unwrap().len(), round, "one request for each round");
+    }
 }

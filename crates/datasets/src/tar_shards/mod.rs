@@ -1,21 +1,22 @@
+mod archive;
+
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use vit_transforms::{DecodeOptions, decode_bytes_with};
 
+use self::archive::{Extent, Member, side_file, walk};
 use crate::files::{AttributeStore, is_picture};
 use crate::left_out::LeftOutLog;
 use crate::{Dataset, Error, LeftOut, Record, Result, Sample, Target, Task};
 
-/// Most bytes of the files beside a picture: a class or some JSON.
-const MAX_SIDE_FILE: u64 = 1 << 20;
-/// Bytes of a block of a tar archive.
-const BLOCK: u64 = 512;
 /// More classes than this are taken for a damaged shard.
 const MAX_CLASSES: usize = 1_000_000;
+/// Why what has no bytes of its own at one place is left out.
+const NO_PLACE: &str = "links and sparse files";
 
 /// Where the labels of [`TarShards`] are.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -61,9 +62,13 @@ pub struct TarOptions {
 /// its place. Nothing is unpacked, so that no name in an archive can lead anywhere. Archives must
 /// not be packed with gzip or another program, which leaves no places to go to.
 ///
+/// A hard link is read as the file that it leads to, and is in its group. Other links and sparse
+/// files, of which an archive does not hold all bytes at one place, are left out.
+///
 /// Ids begin with the archive's name without its ending, behind as many of its folders as it takes
-/// to tell the archives apart. Without a field for the group, every picture is its own: the group
-/// is the archive's whole path and the picture's name, so that one archive in two parts is noticed.
+/// to tell the archives apart; where the archive is a link, the link's name and folders count.
+/// Without a field for the group, every picture is its own: the group is the archive's whole path,
+/// without links, and the picture's name, so that one archive in two parts is noticed.
 #[derive(Debug, Clone)]
 pub struct TarShards {
     task: Task,
@@ -79,7 +84,8 @@ pub struct TarShards {
 #[derive(Debug, Clone)]
 struct Shard {
     path: PathBuf,
-    /// The path without links, to compare with others.
+    /// The path without links, to compare with others: in another folder, or under another name,
+    /// the archive holds the same pictures.
     real: PathBuf,
     /// What ids begin with; no other archive has it.
     name: String,
@@ -89,17 +95,26 @@ struct Shard {
 #[derive(Debug, Clone, Copy)]
 struct Place {
     shard: usize,
-    offset: u64,
-    length: u64,
+    extent: Extent,
 }
 
 /// The files of one sample.
 #[derive(Default)]
 struct Parts {
     key: String,
-    picture: Option<(Place, String)>,
-    class: Option<String>,
-    json: Option<String>,
+    picture: Option<Member>,
+    class: Text,
+    json: Text,
+}
+
+/// A file beside a picture.
+#[derive(Default, PartialEq, Eq)]
+enum Text {
+    #[default]
+    Absent,
+    /// It has no place in the archive.
+    Lost,
+    Found(String),
 }
 
 impl TarShards {
@@ -107,8 +122,8 @@ impl TarShards {
     ///
     /// # Errors
     /// [`Error::Io`] when an archive cannot be read, [`Error::Archive`] when it is damaged,
-    /// truncated or packed or given twice, two samples of one archive have one key, or a sample has
-    /// two pictures; [`Error::Label`] when a label is missing or not what it must be; [`Error::Json`];
+    /// truncated or packed or given twice, another one follows behind its end, two samples of one
+    /// archive have one key, or a sample has two pictures; [`Error::Label`] when a label is missing or not what it must be; [`Error::Json`];
     /// [`Error::Empty`] when there is no picture.
     pub fn open(shards: &[PathBuf], options: &TarOptions) -> Result<Self> {
         let names = options.attribute_fields.clone();
@@ -150,83 +165,76 @@ impl TarShards {
 
     fn index(&mut self, number: usize, shard: &Shard, options: &TarOptions) -> Result<()> {
         let path = &shard.path;
-        let io = |source| Error::Io { path: path.clone(), source };
         let fail = |reason: String| Error::Archive { path: path.clone(), reason };
-        let mut file = BufReader::new(File::open(path).map_err(io)?);
-        let size = file.get_ref().metadata().map_err(io)?.len();
-        if let Some(packer) = packer(file.fill_buf().map_err(io)?) {
-            return Err(fail(format!(
-                "it is packed with {packer}; unpack it to a plain .tar, whose pictures can be read \
-                 from their places"
-            )));
-        }
-        let mut archive = tar::Archive::new(file);
+        let texts = File::open(path).map_err(|source| Error::Io { path: path.clone(), source })?;
         let mut parts = Parts::default();
         let mut seen = HashSet::new();
-        // Where the next header, or the block that ends the archive, must be.
-        let mut next = 0;
-        for entry in archive.entries_with_seek().map_err(|error| fail(error.to_string()))? {
-            let mut entry = entry.map_err(|error| fail(error.to_string()))?;
-            let stored = if entry.header().entry_type().is_gnu_sparse() {
-                entry.header().entry_size().map_err(io)?
-            } else {
-                entry.size()
+        walk(path, &mut |member| {
+            let Some((key, extension)) = split_key(&member.name) else {
+                if member.extent.is_none() {
+                    let place = || format!("{}, '{}'", path.display(), member.name);
+                    self.left_out.note(NO_PLACE, place);
+                }
+                return Ok(());
             };
-            next = after(entry.raw_file_position(), stored);
-            if !entry.header().entry_type().is_file() {
-                continue;
-            }
-            let name = String::from_utf8(entry.path_bytes().into_owned())
-                .map_err(|_| fail("a name is not UTF-8".into()))?;
-            let place =
-                Place { shard: number, offset: entry.raw_file_position(), length: entry.size() };
-            // A header may claim more than there is.
-            if place.offset.checked_add(place.length).is_none_or(|end| end > size) {
-                return Err(fail(format!("'{name}' is cut off")));
-            }
-            let Some((key, extension)) = split_key(&name) else { continue };
             if key != parts.key {
-                self.take(&std::mem::take(&mut parts), shard, options)?;
+                self.take(&std::mem::take(&mut parts), number, shard, options)?;
                 if !seen.insert(key.to_owned()) {
                     return Err(fail(format!("sample '{key}' is in two places")));
                 }
                 parts.key = key.to_owned();
             }
             if extension == "cls" || extension == "json" {
-                let text =
-                    side_file(&mut entry).map_err(|reason| fail(format!("'{name}': {reason}")))?;
-                let part = if extension == "cls" { &mut parts.class } else { &mut parts.json };
-                *part = Some(text);
-            } else if is_picture(&name) {
-                if let Some((_, other)) = &parts.picture {
-                    return Err(fail(format!("'{other}' and '{name}' are one sample")));
+                let part = match member.extent {
+                    None => Text::Lost,
+                    Some(extent) => Text::Found(
+                        side_file(&texts, extent)
+                            .map_err(|reason| fail(format!("'{}': {reason}", member.name)))?,
+                    ),
+                };
+                *(if extension == "cls" { &mut parts.class } else { &mut parts.json }) = part;
+            } else if is_picture(&member.name) {
+                if let Some(other) = &parts.picture {
+                    let (one, two) = (&other.name, &member.name);
+                    return Err(fail(format!("'{one}' and '{two}' are one sample")));
                 }
-                parts.picture = Some((place, name));
+                parts.picture = Some(member);
             }
-        }
-        // Whoever writes a whole archive ends it with blocks of zeros; without them, nobody knows
-        // what is missing.
-        if next.saturating_add(BLOCK) > size {
-            return Err(fail("it has no end: it was cut short".into()));
-        }
-        self.take(&parts, shard, options)
+            Ok(())
+        })?;
+        self.take(&parts, number, shard, options)
     }
 
-    /// A sample without a picture is left out.
-    fn take(&mut self, parts: &Parts, shard: &Shard, options: &TarOptions) -> Result<()> {
-        let Some((place, name)) = &parts.picture else {
+    /// A sample without a picture is left out, and one whose files cannot be read from a place.
+    fn take(
+        &mut self,
+        parts: &Parts,
+        number: usize,
+        shard: &Shard,
+        options: &TarOptions,
+    ) -> Result<()> {
+        let Some(picture) = &parts.picture else {
             if !parts.key.is_empty() {
                 let place = || format!("{}, sample '{}'", shard.path.display(), parts.key);
                 self.left_out.note("samples without a picture", place);
             }
             return Ok(());
         };
-        let id = format!("{}/{name}", shard.name);
+        let name = &picture.name;
+        let wants_class = matches!(options.labels, TarLabels::Class { .. });
         let wants_json = options.group_field.is_some()
             || !options.attribute_fields.is_empty()
             || matches!(options.labels, TarLabels::Findings { .. });
+        let lost =
+            (wants_class && parts.class == Text::Lost) || (wants_json && parts.json == Text::Lost);
+        let Some(extent) = picture.extent.filter(|_| !lost) else {
+            let place = || format!("{}, '{name}'", shard.path.display());
+            self.left_out.note(NO_PLACE, place);
+            return Ok(());
+        };
+        let id = format!("{}/{name}", shard.name);
         let json = match &parts.json {
-            Some(text) if wants_json => {
+            Text::Found(text) if wants_json => {
                 serde_json::from_str(text).map_err(|error| Error::Json {
                     path: shard.path.clone(),
                     reason: format!("'{}.json': {error}", parts.key),
@@ -236,7 +244,10 @@ impl TarShards {
         };
         let target = target(parts, &json, &options.labels, &shard.path)?;
         let group = match &options.group_field {
-            None => format!("{}/{name}", shard.real.display()),
+            None => {
+                let file = picture.origin.as_ref().unwrap_or(name);
+                format!("{}/{file}", shard.real.display())
+            }
             Some(field) => {
                 scalar(&json, field).filter(|group| !group.is_empty()).ok_or_else(|| {
                     let reason = format!("'{}.json' has no '{field}' for the group", parts.key);
@@ -250,7 +261,7 @@ impl TarShards {
             .map(|field| scalar(&json, field).unwrap_or_default())
             .collect();
         self.attributes.push(values.iter().map(String::as_str));
-        self.places.push(*place);
+        self.places.push(Place { shard: number, extent });
         self.records.push(Record { id, group, target });
         Ok(())
     }
@@ -268,10 +279,16 @@ fn named(paths: &[PathBuf]) -> Result<Vec<Shard>> {
         }
         shards.push(Shard { path: path.clone(), real, name: String::new() });
     }
-    let deepest = shards.iter().map(|shard| shard.real.iter().count()).max().unwrap_or(0);
+    // A link keeps its own name: what it leads to is often called by a checksum. All paths begin
+    // at the root, so that their last parts are equally many.
+    let given = |path: &PathBuf| {
+        std::path::absolute(path).map_err(|source| Error::Io { path: path.clone(), source })
+    };
+    let given = paths.iter().map(given).collect::<Result<Vec<_>>>()?;
+    let deepest = given.iter().map(|path| path.iter().count()).max().unwrap_or(0);
     // The whole path with its ending, if nothing less tells them apart.
     for depth in (1..=deepest).map(Some).chain([None]) {
-        let names: Vec<String> = shards.iter().map(|shard| tail(&shard.real, depth)).collect();
+        let names: Vec<String> = given.iter().map(|path| tail(path, depth)).collect();
         if depth.is_none() || names.iter().collect::<HashSet<_>>().len() == names.len() {
             shards.iter_mut().zip(names).for_each(|(shard, name)| shard.name = name);
             break;
@@ -288,40 +305,12 @@ fn tail(path: &Path, depth: Option<usize>) -> String {
     parts.get(parts.len().saturating_sub(depth)..).unwrap_or_default().join("/")
 }
 
-/// The program that a file was packed with, by its first bytes.
-fn packer(start: &[u8]) -> Option<&'static str> {
-    let known: [(&[u8], _); 4] = [
-        (&[0x1f, 0x8b], "gzip"),
-        (&[0x28, 0xb5, 0x2f, 0xfd], "zstd"),
-        (b"BZh", "bzip2"),
-        (&[0xfd, b'7', b'z', b'X', b'Z'], "xz"),
-    ];
-    known.into_iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, name)| name)
-}
-
-/// Where the block behind a file begins.
-fn after(position: u64, size: u64) -> u64 {
-    position.saturating_add(size).checked_next_multiple_of(BLOCK).unwrap_or(u64::MAX)
-}
-
 /// The path up to the first dot of the file name, and the last extension.
 fn split_key(name: &str) -> Option<(&str, &str)> {
     let start = name.rfind('/').map_or(0, |slash| slash + 1);
     let dot = start + name.get(start..)?.find('.')?;
     let (_, extension) = name.rsplit_once('.')?;
     Some((name.get(..dot)?, extension))
-}
-
-fn side_file(entry: &mut impl Read) -> std::result::Result<String, String> {
-    let mut text = String::new();
-    let read = entry.take(MAX_SIDE_FILE + 1).read_to_string(&mut text);
-    match read {
-        Ok(count) if count as u64 > MAX_SIDE_FILE => {
-            Err(format!("more than {MAX_SIDE_FILE} bytes"))
-        }
-        Ok(_) => Ok(text),
-        Err(error) => Err(error.to_string()),
-    }
 }
 
 fn scalar(json: &serde_json::Value, field: &str) -> Option<String> {
@@ -347,7 +336,10 @@ fn target(
         TarLabels::None => Ok(Target::None),
         TarLabels::Class { classes } => {
             let limit = classes.as_ref().map_or(MAX_CLASSES, Vec::len);
-            let text = parts.class.as_deref().unwrap_or_default().trim();
+            let text = match &parts.class {
+                Text::Found(text) => text.trim(),
+                Text::Absent | Text::Lost => "",
+            };
             match text.parse().ok().filter(|&class: &usize| class < limit) {
                 Some(class) => Ok(Target::Class(class)),
                 None => fail(text, format!("0 to {}", limit.saturating_sub(1))),
@@ -394,10 +386,12 @@ impl Dataset for TarShards {
         let limit = self.decode.limits.max_bytes;
         let io = |source| Error::Io { path: path.clone(), source };
         let mut file = File::open(path).map_err(io)?;
-        file.seek(SeekFrom::Start(place.offset)).map_err(io)?;
+        file.seek(SeekFrom::Start(place.extent.offset)).map_err(io)?;
         let mut bytes = Vec::new();
         // One byte more than allowed, so that the decoder refuses what is too long.
-        file.take(place.length.min(limit.saturating_add(1))).read_to_end(&mut bytes).map_err(io)?;
+        file.take(place.extent.length.min(limit.saturating_add(1)))
+            .read_to_end(&mut bytes)
+            .map_err(io)?;
         let image = decode_bytes_with(&record.id, &bytes, &self.decode)
             .map_err(|source| Error::Transform { id: record.id.clone(), source })?;
         Ok(Sample { record, image })
