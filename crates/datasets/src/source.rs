@@ -4,7 +4,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::files::parse_json;
+use crate::files::{parse_json, read_unique_json};
 use crate::{
     CheXpert, ChestXray14, Covidx, CsvOptions, CsvTable, Dataset, Error, GastroVision, GroupRule,
     HyperKvasir, HyperKvasirUnlabelled, INaturalist, ImageFolder, ImageFolderOptions, ImageNet,
@@ -111,11 +111,8 @@ impl DataSource {
     /// # Errors
     /// [`Error::Io`], and [`Error::Json`] naming what is wrong, a key that no reader has too.
     pub fn read(path: &Path) -> Result<Self> {
-        let json = |reason| Error::Json { path: path.into(), reason };
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| Error::Io { path: path.into(), source })?;
-        let value = parse_json(&text).map_err(|error| json(error.to_string()))?;
-        Self::from_value(&value).map_err(json)
+        let value = read_unique_json(path)?;
+        Self::from_value(&value).map_err(|reason| Error::Json { path: path.into(), reason })
     }
 
     /// Understands a description in JSON. Unlike serde alone, it refuses keys that are not read or

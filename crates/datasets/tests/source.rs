@@ -148,3 +148,17 @@ fn a_key_that_stands_twice_is_refused() {
         text.replace(", ", ",").replace(": ", ":")
     );
 }
+
+/// As every table may be.
+#[test]
+fn a_description_may_be_packed() {
+    use std::io::Write;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("source.json.gz");
+    let file = std::fs::File::create(&path).unwrap();
+    let mut packed = flate2::write::GzEncoder::new(file, flate2::Compression::default());
+    packed.write_all(br#"{"reader": "folder", "root": "nowhere"}"#).unwrap();
+    packed.finish().unwrap();
+    let source = DataSource::read(&path).unwrap();
+    assert!(matches!(source, DataSource::Folder { root, .. } if root.ends_with("nowhere")));
+}

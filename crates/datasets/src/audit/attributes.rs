@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::entries::{Entries, Entry};
 use super::list::delimiter as ascii;
 use super::report::{Finding, FindingKind};
-use super::rows::{Found, RowPaths};
+use super::rows::{Found, RowPaths, ambiguous};
 use crate::files::Sheet;
 use crate::{Error, Result};
 
@@ -185,11 +185,8 @@ fn missing(
     findings: &mut Vec<Finding>,
 ) {
     let mut absent: BTreeMap<usize, Vec<&Entry>> = BTreeMap::new();
-    let mut unclear: BTreeMap<(usize, String), Vec<&Entry>> = BTreeMap::new();
     for (entry, found) in entries.list.iter().zip(found) {
-        if let Some(why) = found.ambiguity() {
-            unclear.entry((entry.part, why)).or_default().push(entry);
-        } else if *found == Found::Nothing {
+        if *found == Found::Nothing {
             absent.entry(entry.part).or_default().push(entry);
         }
     }
@@ -219,10 +216,6 @@ fn missing(
         );
         findings.push(entries.finding(FindingKind::AttributesMissing, detail, members));
     }
-    for ((_, why), members) in unclear {
-        let Some(first) = members.first() else { continue };
-        let (part, id) = (entries.part(first), &first.id);
-        let detail = format!("{part}: {id} may be {name}'s {why}; nothing was taken from it");
-        findings.push(entries.finding(FindingKind::AmbiguousName, detail, members));
-    }
+    let wording = (&*format!("{name}'s "), "nothing was taken from it");
+    ambiguous(entries, entries.list.iter().zip(found), wording, findings);
 }

@@ -1,10 +1,10 @@
 //! Labels against those of a master table.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use super::entries::{Entries, Entry, Part};
 use super::report::{Finding, FindingKind};
-use super::rows::{Found, RowPaths};
+use super::rows::{Found, RowPaths, ambiguous};
 use crate::Result;
 
 /// Files that the master table does not have or that cannot be told from others, and labels that
@@ -24,13 +24,10 @@ pub(super) fn against_master(
     let paths = RowPaths::new(master.list.iter().map(|entry| entry.id.as_str()));
     // Samples without files have made-up names.
     let rows = paths.find(entries, true);
-    let files = entries.list.iter().zip(rows).filter(|(entry, _)| entry.file_name.is_some());
-    let mut unclear: BTreeMap<(usize, String), Vec<&Entry>> = BTreeMap::new();
-    for (entry, found) in files {
+    let files = || entries.list.iter().zip(&rows).filter(|(entry, _)| entry.file_name.is_some());
+    for (entry, found) in files() {
         let place = format!("{}: {}", entries.part(entry), entry.id);
-        if let Some(why) = found.ambiguity() {
-            unclear.entry((entry.part, why)).or_default().push(entry);
-        } else if let Found::Rows(rows) = found {
+        if let Found::Rows(rows) = found {
             let rows: Vec<&Entry> = rows.iter().filter_map(|&row| master.list.get(row)).collect();
             let agrees = |row: &&Entry| {
                 comparisons.get(entry.part).is_none_or(|comparison| comparison.agree(entry, row))
@@ -42,17 +39,12 @@ pub(super) fn against_master(
                 let detail = format!("{place} is '{label}', in the master table '{there}'");
                 findings.push(entries.finding(FindingKind::LabelDisagreement, detail, [entry]));
             }
-        } else {
+        } else if *found == Found::Nothing {
             let detail = format!("{place} is not in the master table");
             findings.push(entries.finding(FindingKind::NotInMaster, detail, [entry]));
         }
     }
-    for ((_, why), members) in unclear {
-        let Some(first) = members.first() else { continue };
-        let (part, id) = (entries.part(first), &first.id);
-        let detail = format!("{part}: {id} may be {why}; its label was not compared");
-        findings.push(entries.finding(FindingKind::AmbiguousName, detail, members));
-    }
+    ambiguous(entries, files(), ("", "its label was not compared"), findings);
     Ok(())
 }
 

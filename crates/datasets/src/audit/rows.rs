@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::entries::{Entries, Entry};
 use super::paths::{components, normal, shorter, without_split};
+use super::report::{Finding, FindingKind};
 use crate::files::is_picture;
 
 /// What a table has for a sample.
@@ -20,12 +21,34 @@ pub(super) enum Found<'t> {
 
 impl Found<'_> {
     /// Why it cannot be told which row is meant.
-    pub(super) fn ambiguity(&self) -> Option<String> {
+    fn ambiguity(&self) -> Option<String> {
         match self {
             Self::Several(first, second) => Some(format!("'{first}' or '{second}'")),
             Self::Shared(path) => Some(format!("'{path}', as may others")),
             Self::Nothing | Self::Rows(_) => None,
         }
+    }
+}
+
+/// Samples of which it cannot be told which row is meant, by part and by what they may be.
+/// `owner` stands before the names of the rows, and `consequence` says what was not done.
+pub(super) fn ambiguous<'e, 'f: 'e>(
+    entries: &Entries<'_>,
+    found: impl Iterator<Item = (&'e Entry, &'e Found<'f>)>,
+    (owner, consequence): (&str, &str),
+    findings: &mut Vec<Finding>,
+) {
+    let mut unclear: BTreeMap<(usize, String), Vec<&Entry>> = BTreeMap::new();
+    for (entry, found) in found {
+        if let Some(why) = found.ambiguity() {
+            unclear.entry((entry.part, why)).or_default().push(entry);
+        }
+    }
+    for ((_, why), members) in unclear {
+        let Some(first) = members.first() else { continue };
+        let (part, id) = (entries.part(first), &first.id);
+        let detail = format!("{part}: {id} may be {owner}{why}; {consequence}");
+        findings.push(entries.finding(FindingKind::AmbiguousName, detail, members));
     }
 }
 

@@ -102,10 +102,7 @@ impl Dataset for FileDataset {
     }
 
     fn attribute(&self, index: usize, name: &str) -> Result<Option<String>> {
-        if index >= self.len() {
-            return Err(Error::Index { index, len: self.len() });
-        }
-        Ok(self.attributes.get(index, name).map(str::to_owned))
+        self.attributes.attribute(index, self.len(), name)
     }
 
     fn card(&self) -> Option<&'static Card> {

@@ -14,6 +14,11 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> crate::Result<T> {
         .map_err(|error| Error::Json { path: path.into(), reason: error.to_string() })
 }
 
+/// As [`read_json`], by the rule of [`parse_json`].
+pub(crate) fn read_unique_json(path: &Path) -> crate::Result<Value> {
+    read_json::<Unique>(path).map(|unique| unique.0)
+}
+
 /// JSON in which no object has a key twice: of two values of one setting, one would silently do
 /// nothing.
 ///

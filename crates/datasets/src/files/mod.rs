@@ -13,7 +13,7 @@ mod walk;
 pub(crate) use build::{Builder, Row};
 pub use dataset::{FileDataset, FindingBox};
 pub use json::parse_json;
-pub(crate) use json::read_json;
+pub(crate) use json::{read_json, read_unique_json};
 pub(crate) use list::List;
 pub(crate) use lookup::{Lookup, first_file, is_picture};
 pub(crate) use root::{Root, inside};

@@ -1,5 +1,7 @@
 use std::collections::HashMap;
 
+use crate::{Error, Result};
+
 /// Attributes by column, each different text kept once: tables of 400 000 rows repeat theirs.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct AttributeStore {
@@ -32,8 +34,16 @@ impl AttributeStore {
         }
     }
 
+    /// See [`crate::Dataset::attribute`]; of `len` samples.
+    pub(crate) fn attribute(&self, index: usize, len: usize, name: &str) -> Result<Option<String>> {
+        if index >= len {
+            return Err(Error::Index { index, len });
+        }
+        Ok(self.get(index, name).map(str::to_owned))
+    }
+
     /// `None` for an unknown value, sample or name.
-    pub(crate) fn get(&self, index: usize, name: &str) -> Option<&str> {
+    fn get(&self, index: usize, name: &str) -> Option<&str> {
         let position = self.names.iter().position(|known| known == name)?;
         let column = self.columns.get(position)?;
         let text = column.texts.get(*column.rows.get(index)? as usize)?;

@@ -123,8 +123,8 @@ impl TarShards {
     /// # Errors
     /// [`Error::Io`] when an archive cannot be read, [`Error::Archive`] when it is damaged,
     /// truncated or packed or given twice, another one follows behind its end, two samples of one
-    /// archive have one key, or a sample has two pictures; [`Error::Label`] when a label is missing or not what it must be; [`Error::Json`];
-    /// [`Error::Empty`] when there is no picture.
+    /// archive have one key, or a sample has two pictures; [`Error::Label`] when a label is missing
+    /// or not what it must be; [`Error::Json`]; [`Error::Empty`] when there is no picture.
     pub fn open(shards: &[PathBuf], options: &TarOptions) -> Result<Self> {
         let names = options.attribute_fields.clone();
         let mut data = Self {
@@ -402,10 +402,7 @@ impl Dataset for TarShards {
     }
 
     fn attribute(&self, index: usize, name: &str) -> Result<Option<String>> {
-        if index >= self.len() {
-            return Err(Error::Index { index, len: self.len() });
-        }
-        Ok(self.attributes.get(index, name).map(str::to_owned))
+        self.attributes.attribute(index, self.len(), name)
     }
 
     fn left_out(&self) -> Vec<LeftOut> {
