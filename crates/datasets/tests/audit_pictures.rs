@@ -224,8 +224,8 @@ fn dicom_files_that_identify_somebody_are_found() {
     assert!(bytes.windows(value.len()).any(|part| part == value), "the file has such a value");
 }
 
-#[test]
-fn what_became_no_sample_is_told_once() {
+/// A folder with two pictures, a split each, and a file that is none.
+fn with_something_else() -> AuditReport {
     let folder = tempfile::tempdir().unwrap();
     for (at, name) in ["a.png", "b.png"].into_iter().enumerate() {
         save(folder.path(), name, 32, 1, Pixels::U8(phantom(at as u64, 32)));
@@ -234,9 +234,15 @@ fn what_became_no_sample_is_told_once() {
     let options = ImageFolderOptions { unlabelled: true, ..Default::default() };
     let data: Arc<dyn Dataset> = Arc::new(ImageFolder::open(folder.path(), &options).unwrap());
     let part = |at| Arc::new(Subset::new(Arc::clone(&data), vec![at]).unwrap());
-    let audit = Audit::new(AuditOptions::default()).part("train", part(0)).part("test", part(1));
-    let report = run(&audit);
+    run(&Audit::new(AuditOptions::default()).part("train", part(0)).part("test", part(1)))
+}
+
+#[test]
+fn what_became_no_sample_is_told_once() {
+    let report = with_something_else();
     let found = details(&report, FindingKind::LeftOut);
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].starts_with("train, test: 1 left out") && found[0].contains("c.jfif"));
+    // Wherever the folder lies.
+    assert_eq!(with_something_else().hash(), report.hash());
 }

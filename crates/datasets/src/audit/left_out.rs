@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::entries::{Content, Entries};
+use super::entries::{Content, Entries, last_component};
 use super::report::{Finding, FindingKind};
 
 /// What the data sets of the parts left out, each once: parts of one data set all tell of the whole.
@@ -10,7 +10,9 @@ pub(super) fn left_out(entries: &Entries<'_>, findings: &mut Vec<Finding>) {
     let mut all: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for part in entries.parts {
         if let Content::Pictures(dataset) = &part.content {
-            for entry in dataset.left_out() {
+            for mut entry in dataset.left_out() {
+                // Reports are the same wherever files lie.
+                entry.first = last_component(&entry.first).to_owned();
                 all.entry(entry.to_string()).or_default().push(&part.name);
             }
         }
